@@ -1,0 +1,154 @@
+"""What people see: headings, short sentences, aligned lines. Knows how things look and nothing else."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from deputize import SessionTree
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from deputize_demo.checks import Check
+
+_WHO: Final = 26  # columns of the live lines, in characters
+_TOOL: Final = 17
+_SCOPE: Final = 17
+_WIDE: Final = 98  # from here on a call fits on one line
+_YES: Final = ("✓", "green")
+_NO: Final = ("✗", "bold red")
+_RUNNING: Final = {"done": "allowed", "failed": "failed", "running": "allowed", "denied": "refused"}
+
+
+class Screen:
+    """Writes to a console, at whatever width it has."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def heading(self, title: str, *sentences: str) -> None:
+        """A new part, with what it is about."""
+        self._console.print()
+        self._console.rule(Text(title, style="bold"), align="left", style="blue")
+        for sentence in sentences:
+            self.say(sentence)
+        self._console.print()
+
+    def say(self, sentence: str, *, style: str = "") -> None:
+        """A sentence."""
+        self._print(Text(sentence, style=style), 2)
+
+    def session(self, depth: int, who: str, words: str) -> None:
+        """A session begins or ends: a branch of the tree as it grows."""
+        line = self._who(depth, who)
+        rest = Text(words, style="dim")
+        grid = Table.grid()
+        grid.add_column(width=_WHO, no_wrap=True)
+        grid.add_column()
+        grid.add_row(line, rest)
+        self._console.print(grid)
+
+    def call(self, depth: int, who: str, tool: str, scope: str, policy: str, *, allowed: bool) -> None:
+        """A tool call: what it needs, and which policy allowed or refused it."""
+        mark, style = _YES if allowed else _NO
+        verdict = Text(f"{mark} {policy}", style=style)
+        line = self._who(depth, who)
+        line.append(tool.ljust(_TOOL)).append(scope.ljust(_SCOPE), style="cyan")
+        if self._console.width >= _WIDE:
+            line.append_text(verdict)
+            self._console.print(line)
+        else:
+            self._console.print(line)
+            self._print(verdict, _WHO)
+
+    def aside(self, label: str, words: str) -> None:
+        """What a server prints, or a log says."""
+        self._print(Text.assemble((f"{label}  ", "magenta"), words), 6)
+
+    def block(self, label: str, text: str) -> None:
+        """A text of several lines as it stands."""
+        self._print(Text(label, style="magenta"), 6)
+        self._print(Text(text.rstrip(), style="dim"), 6)
+
+    def attempt(self, what: str, answer: str, *, allowed: bool) -> None:
+        """Something is tried, and answered."""
+        mark, style = _YES if allowed else _NO
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(width=44)
+        grid.add_column()
+        grid.add_row(Text(f"  {what}"), Text(f"{mark} {answer}", style=style))
+        self._console.print(grid)
+
+    def tree(self, root: SessionTree) -> None:
+        """Who handed on to whom, and what each did."""
+        drawn = Tree(Text(f"{_user(root.subject)}", style="bold"), guide_style="blue")
+        _branch(drawn, root)
+        self._print(drawn, 2)
+
+    def calls(self, root: SessionTree) -> None:
+        """Every call, one a line."""
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for column in ("who", "for", "tool", "needs"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("")
+        table.add_column("policy", overflow="fold")
+        for node in root.walk():
+            for call in node.calls:
+                outcome = _RUNNING[call.outcome]
+                style = "green" if outcome == "allowed" else "bold red"
+                scopes = " ".join(call.scopes) or "a hand-off"
+                words = Text(outcome, style=style)
+                table.add_row(node.agent, _user(node.subject), call.tool, scopes, words, call.policy)
+        self._print(table, 2)
+
+    def checks(self, done: Sequence[Check]) -> None:
+        """Every check, and what was expected where it is not what came out."""
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        table.add_column("")
+        table.add_column("check", ratio=5)
+        table.add_column("observed", ratio=6, overflow="fold")
+        for check in done:
+            mark, style = _YES if check.ok else _NO
+            observed = Text(check.observed)
+            if not check.ok:
+                observed.append(f"\nexpected: {check.expected}", style="bold red")
+            table.add_row(Text(mark, style=style), check.name, observed)
+        self._print(table, 2)
+
+    def verdict(self, done: Sequence[Check], records: int) -> None:
+        """The last line."""
+        failed = sum(not check.ok for check in done)
+        self._console.print()
+        if failed:
+            self.say(f"{failed} of {len(done)} checks did not come out as they should.", style="bold red")
+        else:
+            self.say(f"All {len(done)} checks came out as they should. The log has {records} records.", style="bold green")
+
+    def _who(self, depth: int, who: str) -> Text:
+        line = Text.assemble("  " * max(depth, 1), ("└ " if depth else "", "blue"), (who, "bold"))
+        line.pad_right(max(_WHO - line.cell_len, 1))
+        return line
+
+    def _print(self, what: Text | Tree | Table, indent: int) -> None:
+        self._console.print(Padding(what, (0, 0, 0, indent)))
+
+
+def _branch(drawn: Tree, node: SessionTree) -> None:
+    label = Text.assemble((node.agent, "bold"), (f"  {', '.join(node.scopes)}", "cyan"), (f"  {node.state}", "dim"))
+    below = drawn.add(label)
+    for call in node.calls:
+        mark, style = _NO if call.outcome == "denied" else _YES
+        below.add(Text.assemble((f"{mark} ", style), call.tool, (f"  {call.policy}", "dim")))
+    for child in node.children:
+        _branch(below, child)
+
+
+def _user(subject: str) -> str:
+    return subject.rpartition("|")[2]
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *most, last = sorted(names) or ["nothing"]
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,1 @@
+"""The log: records, the tree over them, signed checkpoints, and their verification. Formats: `docs/formats/`."""

@@ -1,0 +1,91 @@
+"""Agents of this process: a key each, made in memory at first use, and a short-lived identity over it."""
+
+from dataclasses import dataclass, replace
+from threading import RLock
+
+from deputize.authority.journal import append, new_id
+from deputize.authority.parts import Parts
+from deputize.authority.refusal import MILLIS, Case, decided, unknown_agent
+from deputize.authority.subject import Cuts
+from deputize.model.failure import AttestationFailed
+from deputize.model.request import Client
+from deputize.model.revocation import Kind
+from deputize.model.token import IdentityClaims
+from deputize.store.protocol import WriteTx
+from deputize.wire import identity_token
+from deputize.wire.alg import LocalKey, generate
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An agent's key and its identity token. Renewal keeps the key; a key lives as long as its process."""
+
+    client: Client
+    key: LocalKey
+    token: str
+    exp: int
+
+    def __repr__(self) -> str:
+        return f"Identity({self.client.agent})"
+
+
+class Identities:
+    """Attests the agents that this process hosts, when they first run."""
+
+    def __init__(self, parts: Parts, algorithm: str) -> None:
+        self._parts = parts
+        self._algorithm = algorithm
+        self._held: dict[str, Identity] = {}
+        self._lock = RLock()
+
+    def get(self, agent: str) -> Identity:
+        """The identity of a registered agent, renewed at half of its life. Raises UnknownAgent, AttestationFailed."""
+        now = self._parts.clock.now()
+        held = self._held.get(agent)
+        if held is not None and now < held.exp - self._parts.limits.identity_ttl // 2:
+            return held
+        with self._lock:
+            held = self._held.get(agent)
+            if held is None or now >= held.exp - self._parts.limits.identity_ttl // 2:
+                held = self._issue(agent, held)
+                self._held[agent] = held
+            return held
+
+    def forget(self) -> None:
+        """After a fork or at the end: keys do not move between processes."""
+        with self._lock:
+            self._held.clear()
+
+    def _issue(self, agent: str, held: Identity | None) -> Identity:
+        parts = self._parts
+        key = held.key if held is not None else generate(self._algorithm)
+        client = Client(agent=agent, jkt=key.kid, workload=parts.attested.workload, attestation=parts.attested.method)
+        case = Case("identity.denied", client, parts.rules)
+        return decided(parts, case, lambda: self._attested(case, key, renewed=held is not None))
+
+    def _attested(self, case: Case, key: LocalKey, *, renewed: bool) -> Identity:
+        parts, client = self._parts, case.client
+        if parts.rules.registry.agent(client.agent) is None:
+            raise unknown_agent(parts.rules.registry, client.agent)
+        if client.agent not in parts.attested.agents:
+            raise AttestationFailed("this agent's registration does not accept attestation in process")
+        signer = parts.keys.signer()
+        jti = new_id()
+
+        def operation(tx: WriteTx) -> int:
+            now = parts.moment(tx)
+            cuts = Cuts(tx, (), (client.agent, signer.kid))
+            cuts.require_agent(client.agent)
+            parts.keys.check_signer(cuts.has(Kind.KEY, signer.kid))
+            event = case.event("identity.renewed" if renewed else "identity.issued", "permitted", int(now * MILLIS))
+            event = replace(
+                event, policies=("registry.attestation",), detail={"method": client.attestation, "jkt": key.kid}
+            )
+            append(tx, replace(event, jti=jti))
+            return int(now)
+
+        now = parts.store.write(operation)
+        jwk = {name: str(value) for name, value in key.public_jwk().items()}
+        exp = now + parts.limits.identity_ttl
+        claims = IdentityClaims(iss=parts.issuer, sub=client.agent, jti=jti, iat=now, exp=exp, jwk=jwk)
+        return Identity(client, key, identity_token.encode(claims, signer), exp)

@@ -1,0 +1,131 @@
+"""Introspection: the state of a token by the authority's own store (RFC 7662 §2.2)."""
+
+from dataclasses import dataclass, field
+
+from deputize.authority.parts import Parts
+from deputize.authority.subject import Cuts
+from deputize.model.failure import InvalidToken
+from deputize.model.revocation import Kind
+from deputize.model.session import Grant, Node, first_dead
+from deputize.model.token import ACCESS_TYP, IDENTITY_TYP, SESSION_TYP, AccessClaims, SessionClaims
+from deputize.store.protocol import ReadTx
+from deputize.wire import access_token, identity_token, session_token
+from deputize.wire.jws import peek
+from deputize.wire.thumbprint import thumbprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introspection:
+    """`active` alone where it is not. `chain`: outermost actor first, impersonators included."""
+
+    active: bool
+    token_type: str | None = None
+    sub: str | None = None
+    aud: str | None = None
+    client_id: str | None = None
+    chain: tuple[str, ...] = ()
+    scope: tuple[str, ...] = ()
+    sid: str | None = None
+    txn: str | None = None
+    jti: str | None = None
+    iat: int | None = None
+    exp: int | None = None
+    jkt: str | None = field(default=None)
+    mode: str | None = None
+    iss: str | None = None
+
+
+INACTIVE = Introspection(active=False)
+
+
+def introspect(parts: Parts, token: str) -> Introspection:
+    """Never raises for what a token says: what does not hold is inactive, and nothing else is told."""
+    now = parts.store.read(parts.moment)
+    try:
+        header = peek(token)
+        if parts.store.read(lambda tx: tx.revoked(Kind.KEY, header.kid or "")) is not None:
+            return INACTIVE
+        typ = header.typ
+        if typ == ACCESS_TYP:
+            return _access(parts, token, now)
+        if typ == SESSION_TYP:
+            return _session(parts, token, now)
+        if typ == IDENTITY_TYP:
+            return _identity(parts, token, now)
+    except InvalidToken:
+        return INACTIVE
+    return INACTIVE
+
+
+def _access(parts: Parts, token: str, now: float) -> Introspection:
+    claims = access_token.decode(
+        token, issuer=parts.issuer, audience=None, key_for=parts.keys.verifying, now=now, leeway=0
+    )
+
+    def look(tx: ReadTx) -> tuple[Grant, Node] | None:
+        grant = tx.grant(claims.jti)
+        if grant is None or (grant.sid, grant.resource) != (claims.sid, claims.aud):
+            return None
+        node = _live(parts, tx, claims.sid, claims.jti, now)
+        return (grant, node) if node is not None and tx.has_record(grant.leaf) else None
+
+    found = parts.store.read(look)
+    if found is None:
+        return INACTIVE
+    grant, node = found
+    return _answer(claims, claims.aud, "access_token", node.actors if grant.terminal else node.chain, claims.scope)
+
+
+def _session(parts: Parts, token: str, now: float) -> Introspection:
+    claims = session_token.decode(token, issuer=parts.issuer, key_for=parts.keys.verifying, now=now, leeway=0)
+    node = parts.store.read(lambda tx: _live(parts, tx, claims.sid, claims.jti, now))
+    return INACTIVE if node is None else _answer(claims, parts.issuer, "session", node.chain, ())
+
+
+def _identity(parts: Parts, token: str, now: float) -> Introspection:
+    claims = identity_token.decode(token, issuer=parts.issuer, key_for=parts.keys.verifying, now=now, leeway=0)
+    entry = parts.store.read(lambda tx: tx.revoked(Kind.AGENT, claims.sub))
+    if entry is not None and entry.before is None:
+        return INACTIVE
+    return Introspection(
+        active=True,
+        token_type="identity",  # noqa: S106  # a label
+        iss=claims.iss,
+        sub=claims.sub,
+        jti=claims.jti,
+        iat=claims.iat,
+        exp=claims.exp,
+        jkt=thumbprint(claims.jwk),
+    )
+
+
+def _live(parts: Parts, tx: ReadTx, sid: str, jti: str, now: float) -> Node | None:
+    del parts
+    node = tx.session(sid)
+    if node is None:
+        return None
+    cuts = Cuts(tx, tx.line(node), (jti,))
+    dead = first_dead(cuts.line, now) is not None or cuts.killed(jti) is not None
+    return None if dead or not tx.has_record(node.leaf) else cuts.line[-1]
+
+
+def _answer(
+    claims: AccessClaims | SessionClaims, aud: str, kind: str, chain: tuple[str, ...], scope: tuple[str, ...]
+) -> Introspection:
+    return Introspection(
+        active=True,
+        token_type=kind,
+        iss=claims.iss,
+        sub=claims.sub,
+        aud=aud,
+        client_id=claims.client_id,
+        chain=chain,
+        scope=scope,
+        sid=claims.sid,
+        txn=claims.txn,
+        jti=claims.jti,
+        iat=claims.iat,
+        exp=claims.exp,
+        jkt=claims.jkt,
+        mode=claims.context.mode,
+    )

@@ -1,0 +1,202 @@
+"""The keys that tokens are signed with: this process's own, and the public halves of all that live."""
+
+import secrets
+from dataclasses import dataclass, replace
+
+from deputize.authority.journal import append
+from deputize.keys.anchor import Anchor
+from deputize.keys.lease import LIVE_KEYS_MAX, Lease, LeasedKey
+from deputize.model.clock import Clock
+from deputize.model.event import Event, Json
+from deputize.model.failure import AuthorityUnavailable, DeputizeError, StoreError
+from deputize.model.limits import Limits
+from deputize.model.revocation import Kind
+from deputize.store.protocol import ReadTx, Store, WriteTx
+from deputize.store.rows import KeyRow
+from deputize.wire import json_strict
+from deputize.wire.alg import LocalKey, VerifyingKey, generate
+from deputize.wire.jwk import verifying_key
+from deputize.wire.jws import Header
+
+LEEWAY = 5  # seconds that a verifier's clock may be off
+CLOCK_MILLIS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A public key as it is served, with the second after which it no longer signs."""
+
+    key: VerifyingKey
+    sign_until: int
+    serve_until: int
+
+
+class KeyBook:
+    """Signs with a leased in-memory key; looks up the keys of every process on the same store."""
+
+    def __init__(self, *, algorithm: str, store: Store, clock: Clock, anchor: Anchor, limits: Limits) -> None:
+        self._store = store
+        self._clock = clock
+        self._anchor = anchor
+        self._algorithm = algorithm
+        self._longest = max(limits.session_token_ttl, limits.access_ttl, limits.identity_ttl)
+        self.instance = secrets.token_hex(8)
+        self._leased: LeasedKey[LocalKey] = LeasedKey(self._make, self._publish)
+        self._served: dict[str, Served] = {}
+        self._seen = -1
+
+    def _make(self) -> LocalKey:
+        return generate(self._algorithm)
+
+    def signer(self) -> LocalKey:
+        """This process's key; made and published at the first call, its lease renewed at half."""
+        return self._leased.get(self._clock.now())
+
+    def check_signer(self, revoked: bool) -> None:  # noqa: FBT001  # what the transaction read of this key
+        """A revoked key signs nothing more; the next caller gets a new one. Raises AuthorityUnavailable."""
+        if revoked:
+            self._leased.forget()
+            raise AuthorityUnavailable("this process's signing key was revoked; ask again", retry_after=0)
+
+    def forget(self) -> None:
+        """After a fork: the parent's key is not ours to use."""
+        self._leased.forget()
+        self.instance = secrets.token_hex(8)
+        self._seen = -1
+
+    def drop(self, kid: str) -> None:
+        """Serve a revoked key no more, and sign with another."""
+        lease = self._leased.lease
+        if lease is not None and lease.key.kid == kid:
+            self._leased.forget()
+        self._seen = -1
+
+    def verifying(self, header: Header) -> VerifyingKey | None:
+        """The key that a token of ours names, if it is served and its algorithm is the header's."""
+        served = self.served(header.kid or "")
+        return served.key if served is not None and served.key.alg == header.alg else None
+
+    def served(self, kid: str) -> Served | None:
+        """A live key by its id; the store is read again only when something wrote to it."""
+        served = self._served.get(kid)
+        now = self._clock.now()
+        if served is None:
+            self._refresh()
+            served = self._served.get(kid)
+        return served if served is not None and now < served.serve_until else None
+
+    def jwks(self) -> list[dict[str, object]]:
+        """Public keys that are served now (RFC 7517 §5), each with the second until which it may sign."""
+        self._refresh()
+        now = self._clock.now()
+        rows = self._store.read(lambda tx: tx.keys())
+        live = [row for row in rows if row.use == "sig" and row.kid in self._served and now < row.serve_until]
+        return [{**json_strict.loads(row.jwk), "use": "sig", "sign_until": row.sign_until} for row in live]
+
+    def live_instances(self, now: float) -> set[str]:
+        """Processes other than this one whose lease to sign runs on this store."""
+        rows = self._store.read(lambda tx: tx.keys())
+        return {row.instance for row in rows if row.use == "sig" and now < row.sign_until} - {self.instance}
+
+    def end(self) -> None:
+        """An orderly exit ends the lease now; the key stays served for the tokens that it signed."""
+        lease = self._leased.lease
+        self._leased.forget()
+        if lease is None:
+            return
+        now = int(self._clock.now())
+
+        def operation(tx: WriteTx) -> None:
+            rows = tx.keys()
+            for row in rows:
+                if row.kid == lease.key.kid:
+                    tx.put_key(replace(row, sign_until=min(row.sign_until, now)))
+
+        try:
+            self._store.write(operation)
+        except DeputizeError:
+            # The store is gone or read-only: the lease runs out by itself.
+            return
+
+    def _refresh(self) -> None:
+        count = self._store.change_count()
+        if count == self._seen:
+            return
+        served: dict[str, Served] = {}
+        for row in self._store.read(_unrevoked):
+            if row.use != "sig" or not self._anchor.accepts(statement_of(row), row.endorsement):
+                continue
+            known = self._served.get(row.kid)
+            key = known.key if known else self._load(row)
+            if key is not None:
+                served[row.kid] = Served(key.until(row.sign_until), row.sign_until, row.serve_until)
+        self._served = served
+        self._seen = count
+
+    @staticmethod
+    def _load(row: KeyRow) -> VerifyingKey | None:
+        """A row counts only if its key is well formed, named by its own thumbprint and proved by its holder."""
+        try:
+            key = verifying_key(json_strict.loads(row.jwk))
+        except DeputizeError:
+            return None
+        proved = row.proof is not None and key.verify(row.proof, statement_of(row, lease=False))
+        return key if proved and key.kid == row.kid else None
+
+    def _publish(self, lease: Lease[LocalKey]) -> None:
+        row = KeyRow(
+            kid=lease.key.kid,
+            use="sig",
+            jwk=json_strict.dumps(lease.key.public_jwk()),
+            sign_from=lease.sign_from,
+            sign_until=lease.sign_until,
+            serve_until=lease.sign_until + self._longest + LEEWAY,
+            instance=self.instance,
+            endorsement=None,
+            proof=None,
+        )
+        row = replace(
+            row,
+            endorsement=self._anchor.endorse(statement_of(row)),
+            proof=lease.key.sign(statement_of(row, lease=False)),
+        )
+        now = self._clock.now()
+
+        def operation(tx: WriteTx) -> None:
+            rows = tx.keys()
+            for old in rows:
+                if now >= old.serve_until and old.use == "sig":
+                    tx.drop_key(old.kid)
+            live = sum(1 for old in rows if old.use == "sig" and now < old.sign_until and old.kid != row.kid)
+            if live >= LIVE_KEYS_MAX:
+                raise StoreError(f"{LIVE_KEYS_MAX} processes already sign on this store", code="too_many_keys")
+            renewed = any(old.kid == row.kid for old in rows)
+            tx.put_key(row)
+            millis = max(int(now * CLOCK_MILLIS), tx.newest_time())
+            detail: dict[str, Json] = {"kid": row.kid, "jwk": row.jwk.decode(), "sign_until": row.sign_until}
+            kind = "key.renewed" if renewed else "key.published"
+            append(
+                tx,
+                Event(type=kind, outcome="noted", time=millis, detail={**detail, "anchor": self._anchor.name}),
+            )
+
+        self._store.write(operation, sync=True)
+
+
+def _unrevoked(tx: ReadTx) -> list[KeyRow]:
+    rows = tx.keys()
+    return [row for row in rows if tx.revoked(Kind.KEY, row.kid) is None]
+
+
+def statement_of(row: KeyRow, *, lease: bool = True) -> bytes:
+    """What an anchor endorses ({thumbprint, alg, sign_from, sign_until, instance}) or a key proves of itself."""
+    alg = json_strict.loads(row.jwk).get("alg", "")
+    body: dict[str, object] = {
+        "alg": alg,
+        "instance": row.instance,
+        "kid": row.kid,
+        "sign_from": row.sign_from,
+    }
+    if lease:
+        body["sign_until"] = row.sign_until
+    return b"deputize key v1\n" + json_strict.dumps(dict(sorted(body.items())))

@@ -1,0 +1,82 @@
+"""What the use cases are composed of."""
+
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from deputize.attestation import Attested
+from deputize.authority.key_book import KeyBook
+from deputize.config import Configuration
+from deputize.model.clock import Clock
+from deputize.model.decision import PolicyEngine
+from deputize.model.failure import AuthorityUnavailable
+from deputize.model.limits import Limits
+from deputize.model.registry import Registry
+from deputize.model.session import Node
+from deputize.store.protocol import ReadTx, Store
+
+ACTIVE_POLICY: Final = "policy.active"  # meta row: the digest that the store decides by
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A registry and the policy compiled from it: replaced together or not at all."""
+
+    registry: Registry
+    policy: PolicyEngine
+    configuration: Configuration
+
+
+class Bounded(Generic[V]):
+    """A map that forgets its oldest entry. Holds only what may be computed again."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: dict[str | bytes, V] = {}
+
+    def get(self, key: str | bytes) -> V | None:
+        """The value, or None."""
+        return self._items.get(key)
+
+    def put(self, key: str | bytes, value: V) -> None:
+        """Keep `value`; the oldest goes where there are too many."""
+        self._items[key] = value
+        while len(self._items) > self._size:
+            oldest = next(iter(self._items), None)
+            if oldest is not None:
+                self._items.pop(oldest, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._items.clear()
+
+
+@dataclass(slots=True)
+class Parts:
+    """One authority: one issuer, one trust domain, one store."""
+
+    issuer: str
+    trust_domain: str
+    limits: Limits
+    rules: Rules
+    store: Store
+    clock: Clock
+    keys: KeyBook
+    attested: Attested
+    latest: float = 0.0  # newest record's time that this process has seen
+    nodes: Bounded[Node] = field(default_factory=lambda: Bounded(8192))  # what never changes of a session
+
+    def now(self) -> float:
+        """The authority's time, seconds, as far as this process has seen it. A transaction asks `moment`."""
+        return max(self.clock.now(), self.latest)
+
+    def moment(self, tx: ReadTx) -> float:
+        """max(own clock, newest committed record), seconds: it never goes back."""
+        self.latest = max(self.latest, tx.newest_time() / 1000)
+        return max(self.clock.now(), self.latest)
+
+    def check_policy(self, tx: ReadTx, rules: Rules) -> None:
+        """Step 12: what decided is what the store names. Raises AuthorityUnavailable."""
+        if tx.meta(ACTIVE_POLICY) != rules.policy.digest:
+            raise AuthorityUnavailable("the store decides by another policy set than this process has loaded")

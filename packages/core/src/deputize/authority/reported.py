@@ -1,0 +1,89 @@
+"""What a resource server on the same machine reports of the calls that it received."""
+
+from typing import Final
+
+from deputize.authority.journal import append
+from deputize.authority.parts import Parts
+from deputize.authority.refusal import MILLIS
+from deputize.model.event import Event
+from deputize.model.failure import InvalidRequest
+from deputize.store.protocol import WriteTx
+
+OUTCOMES: Final = {
+    "started": ("resource.call_started", "permitted"),
+    "done": ("resource.call_finished", "done"),
+    "failed": ("resource.call_failed", "failed"),
+    "denied": ("resource.call_denied", "denied"),
+}
+
+
+def record_report(
+    parts: Parts,
+    *,
+    sid: str,
+    txn: str,
+    tool: str,
+    outcome: str,
+    resource: str,
+    sub: str,
+    agent: str,
+    jti: str,
+    call_id: str | None,
+    code: str | None,
+    scopes: tuple[str, ...],
+) -> None:
+    """Append one record. `agent` is the outermost actor; the whole chain is the stored session's.
+
+    Raises InvalidRequest for another outcome.
+    """
+    if outcome not in OUTCOMES:
+        raise InvalidRequest(f"an outcome is one of {', '.join(OUTCOMES)}")
+    kind, result = OUTCOMES[outcome]
+
+    def operation(tx: WriteTx) -> None:
+        node = tx.session(sid)
+        append(
+            tx,
+            Event(
+                type=kind,
+                chain=() if node is None else node.chain,
+                policies=("resource.guard",) if outcome == "denied" else (),
+                outcome=result,
+                time=int(parts.moment(tx) * MILLIS),
+                txn=txn,
+                sid=sid,
+                jti=jti,
+                sub=sub,
+                agent=agent,
+                tool=tool,
+                call_id=call_id,
+                resource=resource,
+                scopes=scopes,
+                code=code,
+                detail={"by": "resource"},
+            ),
+        )
+
+    parts.store.write(operation)
+
+
+def record_rejections(parts: Parts, *, resource: str, code: str, client: str, count: int) -> None:
+    """Requests at a resource that no caller could be named for: how many, why, and from which address.
+
+    The caller bounds how often (SEMANTICS, "Records": one record for each code, client hint and minute).
+    """
+
+    def operation(tx: WriteTx) -> None:
+        append(
+            tx,
+            Event(
+                type="resource.rejected",
+                outcome="denied",
+                time=int(parts.moment(tx) * MILLIS),
+                resource=resource,
+                code=code,
+                detail={"by": "resource", "client": client[:64], "count": count},
+            ),
+        )
+
+    parts.store.write(operation)

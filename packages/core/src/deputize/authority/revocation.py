@@ -1,0 +1,140 @@
+"""Cutting off: one row, at any tree size; all below is dead when the call returns (SEMANTICS, G1)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deputize.authority.journal import append
+from deputize.authority.parts import Parts
+from deputize.authority.refusal import MILLIS
+from deputize.authority.subject import state_of
+from deputize.model.event import Event
+from deputize.model.failure import InvalidRequest, NotFound
+from deputize.model.revocation import Kind, RevocationEntry
+from deputize.model.session import Node, State
+from deputize.store.protocol import ReadTx, WriteTx
+
+MAX_REASON = 512  # characters
+COUNT_LIMIT = 100_000  # sessions that are counted, not revoked: that is one row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """What a revocation did. `at` and `effective_by` are seconds since the epoch.
+
+    `effective_by`: when every verifier that reads the feed refuses; the authority itself refuses already.
+    """
+
+    kind: str
+    target: str
+    at: int
+    effective_by: int
+    seq: int
+    count: Callable[[], int] = field(repr=False, compare=False)
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions it killed. Counted when asked for: revoking costs one row at any tree size."""
+        return self.count()
+
+
+def revoke(parts: Parts, kind: Kind, target: str, *, reason: str, by: str) -> Revocation:
+    """Revoke one target, finally, with full sync. Raises NotFound, InvalidRequest."""
+    if not 0 < len(reason) <= MAX_REASON:
+        raise InvalidRequest(f"a revocation needs a reason of 1-{MAX_REASON} characters")
+
+    def operation(tx: WriteTx) -> tuple[RevocationEntry, Node | None]:
+        now = parts.moment(tx)
+        return _one_row(parts, tx, kind, target, reason, by, now)
+
+    entry, node = parts.store.write(operation, sync=True)
+    return Revocation(
+        kind=kind.value,
+        target=target,
+        at=entry.at,
+        effective_by=entry.at + parts.limits.revocation_lag_max,
+        seq=entry.seq,
+        count=lambda: parts.store.read(lambda tx: _count(tx, kind, target, node, entry.at)),
+    )
+
+
+def _one_row(
+    parts: Parts, tx: WriteTx, kind: Kind, target: str, reason: str, by: str, now: float
+) -> tuple[RevocationEntry, Node | None]:
+    node: Node | None = None
+    sub: str | None = None
+    jti: str | None = None
+    agent: str | None = None
+    until = int(now) + parts.limits.session_ttl_max
+    before: int | None = None
+    if kind in {Kind.SESSION, Kind.CLOSE}:
+        node = _session(tx, target)
+        known = tx.revoked(kind, target)
+        if known is not None:
+            return known, node
+        sub, agent = node.sub, node.agent
+        until = node.exp if kind is Kind.SESSION else min(node.exp, int(now) + _longest_access(parts))
+        tx.end_session(target, State.REVOKED if kind is Kind.SESSION else State.CLOSED)
+    elif kind is Kind.TOKEN:
+        grant = tx.grant(target)
+        jti = target
+        until = grant.exp if grant is not None else int(now) + parts.limits.session_token_ttl
+        node = tx.session(grant.sid) if grant is not None else None
+    elif kind is Kind.USER:
+        sub, before = target, int(now)
+    elif kind is Kind.AGENT:
+        if parts.rules.registry.agent(target) is None:
+            raise NotFound("no such agent is registered")
+        agent = target
+    elif target not in [row.kid for row in tuple(tx.keys())]:
+        raise NotFound("no such key is published")
+    event = Event(
+        type=f"{kind.value}.{'closed' if kind is Kind.CLOSE else 'revoked'}".replace("close.", "session."),
+        outcome="done",
+        time=int(now * MILLIS),
+        txn=node.txn if node else None,
+        sid=node.sid if node else None,
+        jti=jti,
+        sub=sub,
+        agent=agent,
+        policy_set=parts.rules.policy.digest,
+        detail={"reason": reason, "by": by, "until": until, **({"kid": target} if kind is Kind.KEY else {})},
+    )
+    seq = append(tx, event).seq
+    entry = RevocationEntry(kind=kind, id=target, at=int(now), until=until, before=before, seq=seq, reason=reason)
+    tx.revoke(entry)
+    return entry, node
+
+
+def close_session(parts: Parts, sid: str) -> Revocation | None:
+    """An orderly end of one session and all below. None where it had ended already, in itself or from above."""
+
+    def ended_already(tx: ReadTx) -> bool:
+        return state_of(tx, tx.line(_session(tx, sid)), parts.moment(tx)) is not State.OPEN
+
+    if parts.store.read(ended_already):
+        return None
+    return revoke(parts, Kind.CLOSE, sid, reason="closed", by="holder")
+
+
+def _session(tx: ReadTx, sid: str) -> Node:
+    node = tx.session(sid)
+    if node is None:
+        raise NotFound("no such session")
+    return node
+
+
+def _longest_access(parts: Parts) -> int:
+    return max(parts.limits.access_ttl, parts.limits.access_ttl_bearer, parts.limits.impersonation_ttl_max)
+
+
+def _count(tx: ReadTx, kind: Kind, target: str, node: Node | None, at: int) -> int:
+    if kind in {Kind.SESSION, Kind.CLOSE} and node is not None:
+        tree = tx.sessions(txn=node.txn, limit=COUNT_LIMIT)
+        below = [other for other in tree if target in {other.sid, *other.ancestors}]
+        return sum(1 for other in below if other.exp > at and (other.sid == target or other.state is State.OPEN))
+    if kind is Kind.USER:
+        roots = tx.sessions(sub=target, live_at=at, limit=COUNT_LIMIT)
+        return sum(1 for other in roots if other.created <= at)
+    if kind is Kind.AGENT:
+        return len(tx.sessions(agent=target, live_at=at, limit=COUNT_LIMIT))
+    return 0

@@ -1,0 +1,190 @@
+"""Steps 4-7 of the exchange: whose session this is, who presents it, and whether the store says the same."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deputize.authority.parts import Bounded, Parts
+from deputize.authority.refusal import Case, ended
+from deputize.model.failure import IntegrityError, InvalidToken
+from deputize.model.request import Client
+from deputize.model.revocation import Kind
+from deputize.model.session import Node, State, first_dead, state_in_line
+from deputize.model.token import IdentityClaims, SessionClaims
+from deputize.store.protocol import ReadTx
+from deputize.wire import identity_token, session_token
+from deputize.wire.jws import peek
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A verified session token, the key that signed it, and the stored session that it tells of."""
+
+    claims: SessionClaims
+    kid: str
+    node: Node
+
+
+class Tokens:
+    """Verifies our own tokens; remembers what it verified by a digest of the bytes (a variant is only a miss).
+
+    What is remembered still has to expire, and whether its signing key was revoked is asked of the store.
+    """
+
+    def __init__(self, size: int = 4096) -> None:
+        self._sessions: Bounded[tuple[SessionClaims, str]] = Bounded(size)
+        self._identities: Bounded[tuple[IdentityClaims, str]] = Bounded(size)
+
+    def session(self, parts: Parts, token: str, now: float) -> tuple[SessionClaims, str]:
+        """A session token of ours with the id of its key, leeway 0. Raises InvalidToken."""
+        digest = _digest(token)
+        known = self._sessions.get(digest)
+        if known is None:
+            claims = session_token.decode(token, issuer=parts.issuer, key_for=parts.keys.verifying, now=now, leeway=0)
+            known = (claims, peek(token).kid or "")
+            self._sessions.put(digest, known)
+        elif now >= known[0].exp:
+            raise InvalidToken("the session token has expired", code="token_expired")
+        return known
+
+    def identity(self, parts: Parts, token: str, now: float) -> tuple[IdentityClaims, str]:
+        """An identity of ours with the id of its key, leeway 0; nothing else passes as actor token."""
+        digest = _digest(token)
+        known = self._identities.get(digest)
+        if known is None:
+            claims = identity_token.decode(token, issuer=parts.issuer, key_for=parts.keys.verifying, now=now, leeway=0)
+            known = (claims, peek(token).kid or "")
+            self._identities.put(digest, known)
+        elif now >= known[0].exp:
+            raise InvalidToken("the identity has expired", code="token_expired")
+        return known
+
+    def clear(self) -> None:
+        """Forget what was verified."""
+        self._sessions.clear()
+        self._identities.clear()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def subject_of(parts: Parts, tokens: Tokens, case: Case, token: str, now: float) -> Presented:
+    """Steps 4, 5 and 7. Raises InvalidToken."""
+    claims, kid = tokens.session(parts, token, now)
+    node = parts.nodes.get(claims.sid)
+    if node is None:
+        node = parts.store.read(lambda tx: tx.session(claims.sid))
+        if node is None:
+            raise InvalidToken("the session token names no session of this authority", code="unknown_session")
+        parts.nodes.put(node.sid, node)
+    present(case.client, claims, node)
+    case.node = node
+    if (claims.txn, claims.context.path, claims.chain, claims.sub) != (
+        node.txn,
+        node.path,
+        node.chain,
+        node.sub,
+    ):
+        raise InvalidToken("the session token does not tell of the stored session", code="wrong_session")
+    return Presented(claims, kid, node)
+
+
+def present(client: Client, claims: SessionClaims, node: Node) -> None:
+    """Step 5, the presenter rule: only the holder of its `cnf`, and only the session's own agent (A-01)."""
+    if claims.jkt != client.jkt:
+        raise InvalidToken("a session token is accepted from the holder of its key alone", code="wrong_presenter")
+    if node.agent != client.agent:
+        raise InvalidToken("a session token is accepted from the session's own agent alone", code="wrong_presenter")
+
+
+class Cuts:
+    """The revocations that bear on one decision, read in one query of its transaction."""
+
+    def __init__(self, tx: ReadTx, line: Iterable[Node], ids: Iterable[str | None]) -> None:
+        self.line = list(line)
+        named = {*ids, *(node.agent for node in self.line), *(node.sub for node in self.line[:1])}
+        found = tx.revoked_among([name for name in named if name is not None])
+        self._rows = {(entry.kind, entry.id): entry for entry in found}
+
+    def has(self, kind: Kind, name: str) -> bool:
+        """Whether this token or key was revoked."""
+        return (kind, name) in self._rows
+
+    def suspended(self, agent: str) -> bool:
+        """Whether the agent is suspended now."""
+        entry = self._rows.get((Kind.AGENT, agent))
+        return entry is not None and entry.before is None
+
+    def killed(self, jti: str | None = None) -> Node | None:
+        """The session that a revoked token, user or suspended agent kills in this line, if any."""
+        if not self._rows:
+            return None
+        if jti is not None and self.has(Kind.TOKEN, jti):
+            return self.line[-1]
+        user = self._rows.get((Kind.USER, self.line[0].sub))
+        if user is not None and user.before is not None and self.line[0].created <= user.before:
+            return self.line[0]
+        for node in self.line:
+            entry = self._rows.get((Kind.AGENT, node.agent))
+            if entry is not None and (entry.before is None or node.created <= entry.before):
+                return node
+        return None
+
+    def require_agent(self, agent: str) -> None:
+        """Step 1, again in the transaction: a suspended agent authenticates for nothing."""
+        if self.suspended(agent):
+            raise InvalidToken("this agent is suspended", code="agent_suspended")
+
+    def require_key(self, kid: str) -> None:
+        """A token dies with the key that signed it, also where it was verified before."""
+        if self.has(Kind.KEY, kid):
+            raise InvalidToken("the key that signed this token was revoked", code="key_revoked")
+
+
+def require_live(
+    tx: ReadTx,
+    shown: Presented,
+    now: float,
+    *,
+    asked: str,
+    agents: Iterable[str],
+    kids: Iterable[str] = (),
+    signer: str | None = None,
+) -> Cuts:
+    """Step 12: live(s) by the transaction's own read, and that nothing that was shown is revoked.
+
+    `agents` take part, `kids` signed what was shown; `signer` is looked up for the caller. Raises SessionEnded,
+    InvalidToken, IntegrityError.
+    """
+    claims = shown.claims
+    agents, kids = tuple(agents), (shown.kid, *kids)
+    cuts = Cuts(tx, tx.line(shown.node), (claims.jti, *agents, *kids, signer))
+    for agent in agents:
+        cuts.require_agent(agent)
+    for kid in kids:
+        cuts.require_key(kid)
+    require_session(tx, cuts, now, jti=claims.jti, asked=asked)
+    if now >= claims.exp:
+        raise InvalidToken("the session token has expired", code="token_expired")
+    return cuts
+
+
+def require_session(tx: ReadTx, cuts: Cuts, now: float, *, jti: str | None, asked: str) -> None:
+    """Ask live(s) of the last session of a line. Raises SessionEnded, IntegrityError."""
+    dead = first_dead(cuts.line, now)
+    if dead is not None:
+        raise ended(dead[0], dead[1], asked)
+    if not tx.has_record(cuts.line[-1].leaf):
+        raise IntegrityError("the record that made this session is missing from the log")
+    killed = cuts.killed(jti)
+    if killed is not None:
+        raise ended(killed, State.REVOKED, asked)
+
+
+def state_of(tx: ReadTx, line: list[Node], now: float) -> State:
+    """The state of the last session of a line, as anybody sees it: revoked users and suspended agents included."""
+    state = state_in_line(line, now)
+    if state is State.OPEN and Cuts(tx, line, ()).killed() is not None:
+        return State.REVOKED
+    return state

@@ -1,0 +1,120 @@
+"""Which log the `audit` commands speak of: that of a configuration, or of a store's file alone."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deputize.audit.checkpoint import origin_of
+from deputize.audit.log import stored_checkpoint
+from deputize.audit.record import open_body
+from deputize.config import load
+from deputize.config.configuration import Configuration
+from deputize.model.event import Record
+from deputize.model.failure import ConfigurationError, DeputizeError, InvalidRequest
+from deputize.model.identity import agent_id, local_user, short_name
+from deputize.store.protocol import ReadTx, Store
+from deputize.store.sqlite import open_sqlite
+
+_ALL = 10_000_000  # records that a search by a short name alone looks through
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open store, with the configuration that it belongs to where one was named."""
+
+    store: Store
+    configuration: Configuration | None
+
+    @property
+    def origin(self) -> str | None:
+        """The log's name if it is known for certain."""
+        return None if self.configuration is None else origin_of(self.configuration.issuer)
+
+    @property
+    def log_name(self) -> str:
+        """The name to sign under: the configuration's, else that of the last checkpoint.
+
+        Raises ConfigurationError where neither is there.
+        """
+        last = self.store.read(stored_checkpoint) if self.configuration is None else None
+        name = self.origin or (last.origin if last is not None else None)
+        if name is None:
+            raise ConfigurationError("the first checkpoint of a store needs its configuration: --config")
+        return name
+
+    def find(
+        self,
+        *,
+        session: str | None,
+        agent: str | None,
+        user: str | None,
+        tool: str | None,
+        resource: str | None,
+        outcome: str | None,
+        since_ms: int | None,
+        until_ms: int | None,
+        limit: int,
+    ) -> list[Record]:
+        """The newest `limit` records that match, oldest first. Names are those that people use."""
+        wanted = self._agent(agent)
+        unresolved = agent is not None and wanted is None
+        sub, url = local_user(user) if user is not None else None, self._resource(resource)
+
+        def search(tx: ReadTx, sid: str | None, txn: str | None) -> list[Record]:
+            return tx.find(
+                sid=sid,
+                txn=txn,
+                agent=wanted,
+                sub=sub,
+                tool=tool,
+                resource=url,
+                outcome=outcome,
+                since_ms=since_ms,
+                until_ms=until_ms,
+                limit=_ALL if unresolved else limit,
+            )
+
+        def read(tx: ReadTx) -> list[Record]:
+            if session is None:
+                return search(tx, None, None)
+            both = {record.seq: record for record in search(tx, session, None) + search(tx, None, session)}
+            return [both[seq] for seq in sorted(both)]
+
+        found = self.store.read(read)
+        return [record for record in found if not unresolved or _by(record, str(agent))][-limit:]
+
+    def _agent(self, name: str | None) -> str | None:
+        if name is None or name.startswith("spiffe://"):
+            return name
+        return None if self.configuration is None else agent_id(self.configuration.trust_domain, name)
+
+    def _resource(self, name: str | None) -> str | None:
+        if name is None or self.configuration is None:
+            return name
+        try:
+            return self.configuration.registry.resource(name).url
+        except InvalidRequest:
+            return name  # one that is no longer registered still stands in the log
+
+
+def _by(record: Record, name: str) -> bool:
+    try:
+        agent = open_body(record).get("agent")
+    except DeputizeError:
+        return False
+    return isinstance(agent, str) and short_name(agent) == name
+
+
+@contextlib.contextmanager
+def open_source(config: Path, store: Path | None, *, readonly: bool) -> Iterator[Source]:
+    """Open the store that `--store` or the configuration names. Raises ConfigurationError, StoreError."""
+    configuration = load(str(config)) if store is None else None
+    url = str(store) if configuration is None else configuration.store_url
+    if url.startswith(("postgresql:", "postgres:")):
+        raise ConfigurationError("this command reads SQLite stores", path=str(config), key="store.url")
+    opened = open_sqlite(url, create=False, readonly=readonly)
+    try:
+        yield Source(opened, configuration)
+    finally:
+        opened.close()

@@ -1,0 +1,67 @@
+"""`deputize`: the commands, and where their errors become words and an exit status."""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deputize.cli import audit, policy, session
+from deputize.config import starter
+from deputize.errors import AuthorityUnavailable, Denied, DeputizeError, StoreError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(session.app, name="session")
+app.add_typer(audit.app, name="audit")
+app.add_typer(policy.app, name="policy")
+
+NEGATIVE, USAGE, UNREACHABLE = 1, 2, 3
+DEMO_GROUP = "deputize.demo"
+COMMANDS_GROUP = "deputize.commands"
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="the file to write")] = Path("deputize.toml"),
+) -> None:
+    """Write a commented deputize.toml to start from."""
+    if path.exists():
+        raise typer.BadParameter(f"{path} exists already; nothing was written")
+    path.write_text(starter(), encoding="utf-8")
+    Console().print(f"wrote {path}; next: Authority.open({str(path)!r})")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context) -> None:
+    """Run the demonstration: a supervisor, two sub-agents, a guarded MCP server, and six attacks."""
+    found = importlib.metadata.entry_points(group=DEMO_GROUP)
+    if not found:
+        Console(stderr=True).print("the demonstration is not installed here; in the repository: make demo")
+        raise typer.Exit(UNREACHABLE)
+    run = next(iter(found)).load()
+    raise typer.Exit(int(run(list(context.args))))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    Console().print(importlib.metadata.version("deputize"), highlight=False)
+
+
+def main() -> None:
+    """Run the command line; our errors are printed without a traceback."""
+    for plugin in importlib.metadata.entry_points(group=COMMANDS_GROUP):
+        app.add_typer(plugin.load(), name=plugin.name)
+    try:
+        app()
+    except DeputizeError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False)
+        sys.exit(_status(error))
+
+
+def _status(error: DeputizeError) -> int:
+    if isinstance(error, (AuthorityUnavailable, StoreError)):
+        return UNREACHABLE
+    return NEGATIVE if isinstance(error, Denied) else USAGE

@@ -1,0 +1,71 @@
+"""A configuration, read and checked: immutable values, nothing left to parse."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from deputize.model.limits import Limits
+from deputize.model.registry import Registry
+from deputize.model.rules import AttestationRule, ImpersonationGrant, PolicyFile, UserRule
+
+Users = Literal["listed", "unrestricted"]
+Algorithm = Literal["ES256", "EdDSA", "RS256"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """`[server]`. `max_body` is in bytes, `rate` in requests per second and client."""
+
+    host: str = "127.0.0.1"
+    port: int = 8400
+    workers: int = 1
+    trusted_proxies: tuple[str, ...] = ()
+    max_body: int = 64 * 1024
+    rate: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorRule:
+    """One `[[operators]]`: groups of an issuer that may read or act. `groups` maps role to group names."""
+
+    issuer: str
+    groups: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything that an authority starts from. Durations are seconds.
+
+    `users` is resolved: what was not written is "listed" where `[[users]]` names issuers, else "unrestricted".
+    `users_written` tells which it was, since `serve` wants it in words. `path` is empty for mappings.
+    """
+
+    registry: Registry
+    issuer: str = "http://127.0.0.1:8400"
+    trust_domain: str = "local"
+    algorithm: Algorithm = "ES256"
+    users: Users = "unrestricted"
+    users_written: bool = False
+    store_url: str = "sqlite::memory:"
+    durability: Literal["full", "normal"] = "full"
+    limits: Limits = field(default_factory=Limits)
+    policy_files: tuple[PolicyFile, ...] = ()
+    user_rules: tuple[UserRule, ...] = ()
+    attestation_rules: tuple[AttestationRule, ...] = ()
+    impersonation: tuple[ImpersonationGrant, ...] = ()
+    task_text: Literal["hash", "clear"] = "hash"
+    retention: int = 400 * 86_400
+    checkpoint_every: int = 60
+    checkpoint_to: tuple[str, ...] = ()
+    server: ServerSettings = field(default_factory=ServerSettings)
+    operators: tuple[OperatorRule, ...] = ()
+    path: str = ""
+
+    @property
+    def workloads(self) -> Mapping[str, frozenset[str]]:
+        """Agent id -> SPIFFE IDs of the workloads that may host it, as policies see them."""
+        hosts: dict[str, set[str]] = {}
+        for rule in self.attestation_rules:
+            for agent in rule.agents:
+                hosts.setdefault(agent, set()).add(rule.workload)
+        return {agent: frozenset(names) for agent, names in hosts.items()}

@@ -1,0 +1,373 @@
+"""Session: a node of the delegation tree, as the code that works in it holds it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from threading import RLock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+
+from deputize.authority.journal import new_id
+from deputize.authority.opening import Opened
+from deputize.authority.revocation import Revocation
+from deputize.authority.subject import state_of
+from deputize.facade import ambient
+from deputize.facade.access import Access
+from deputize.facade.rights import rights_from
+from deputize.facade.tool_call import ToolCall
+from deputize.facade.tree import SessionTree, build_tree
+from deputize.model.event import Json
+from deputize.model.failure import InvalidRequest
+from deputize.model.identity import short_name
+from deputize.model.registry import ToolEntry
+from deputize.model.request import AccessRequest, HandOffRequest, RootRequest
+from deputize.model.resource import Right, check_scope
+from deputize.model.revocation import Kind
+from deputize.model.session import Mode, Node
+
+if TYPE_CHECKING:
+    from deputize.facade.authority import Authority
+
+TTL_LIMIT = 2**31  # seconds; beyond what any limit can be set to
+RENEW_BEFORE = 30  # seconds of a session token's life left when it is minted again
+
+
+class Session:
+    """Holds its token where nothing prints it. Usable as a `with` block: ambient inside, closed at its end."""
+
+    def __init__(
+        self,
+        authority: "Authority",
+        opened: Opened,
+        request: RootRequest | HandOffRequest,
+        parent: "Session | None",
+    ) -> None:
+        self.authority = authority
+        self.node: Node = opened.node
+        self.narrowed: tuple[tuple[Right, str], ...] = opened.narrowed
+        self.task = request.task
+        self._opened = opened
+        self._request = request
+        self._parent = parent
+        self._lock = RLock()
+        self._leave: ambient.Leave | None = None
+
+    @property
+    def id(self) -> str:
+        """`sid`."""
+        return self.node.sid
+
+    @property
+    def root(self) -> str:
+        """`txn`: the id of the tree's root."""
+        return self.node.txn
+
+    @property
+    def agent(self) -> str:
+        """SPIFFE ID of the agent."""
+        return self.node.agent
+
+    @property
+    def name(self) -> str:
+        """Short name of the agent."""
+        return short_name(self.node.agent)
+
+    @property
+    def subject(self) -> str:
+        """For whom: `<alias>|<sub>` of a user, or an agent's SPIFFE ID."""
+        return self.node.sub
+
+    @property
+    def mode(self) -> Mode:
+        """On whose behalf."""
+        return self.node.mode
+
+    @property
+    def depth(self) -> int:
+        """0 for a root."""
+        return self.node.depth
+
+    @property
+    def expires_at(self) -> float:
+        """Seconds since the epoch."""
+        return float(self.node.exp)
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """The ceiling: pairs of resource and scope."""
+        return self.node.ceiling
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The actors, outermost first; empty where the agent acts on its own behalf."""
+        return self.node.chain
+
+    @property
+    def parent(self) -> "Session | None":
+        """The session that handed on, where this process holds it."""
+        return self._parent
+
+    @property
+    def state(self) -> Literal["open", "closed", "expired", "revoked"]:
+        """As the store says now, ended ancestors included."""
+        parts = self.authority.engine.parts
+        return parts.store.read(lambda tx: state_of(tx, tx.line(self.node), parts.moment(tx))).value
+
+    def present(self) -> str:
+        """The session token, minted again where it runs out. For the authority alone; not an access token."""
+        with self._lock:
+            if self._opened.expires - self.authority.now() < min(RENEW_BEFORE, self._token_life() // 2):
+                self._opened = self._again()
+            return self._opened.token
+
+    def _token_life(self) -> int:
+        return self.authority.engine.parts.limits.session_token_ttl
+
+    def _again(self) -> Opened:
+        """The same request under the same key: the same session, a new token; presenter and policy asked afresh."""
+        if self.node.exp <= self.authority.now() + RENEW_BEFORE and self._opened.expires > self.authority.now():
+            return self._opened
+        request = self._request
+        if isinstance(request, RootRequest):
+            return self.authority.engine.open_root(self.node.agent, request)
+        if self._parent is None:
+            raise InvalidRequest("this process holds no session to hand off from")
+        return self._parent.hand_off(request)
+
+    def hand_off(self, request: HandOffRequest) -> Opened:
+        """Present this session for a hand-off; the request's tokens are filled in here."""
+        known = self.authority.registry.agent(request.to)
+        whole = HandOffRequest(
+            subject_token=self.present(),
+            actor_token=self.authority.engine.identity(known.id).token if known is not None else "",
+            to=request.to,
+            mode=request.mode,
+            requested=request.requested,
+            ttl=request.ttl,
+            task=request.task,
+            key=request.key,
+        )
+        return self.authority.engine.hand_off(self.node.agent, whole)
+
+    def delegate(
+        self,
+        to: str,
+        *,
+        task: str | None = None,
+        scopes: Sequence[str] | None = None,
+        resources: Sequence[str] | None = None,
+        ttl: timedelta | float | None = None,
+        key: str | None = None,
+        mode: Mode = Mode.ON_BEHALF_OF,
+    ) -> "Session":
+        """A hand-off (child edge): the intersection of what is asked, held and permitted.
+
+        What fell out is in `.narrowed`; nothing left raises Denied. Omitted scopes are those that the registry
+        lists for `to`. `mode=Mode.SELF` is a link: `to` acts on its own behalf inside this tree. Repeating a
+        `key` gives the same session. `ttl` in seconds.
+        """
+        requested = rights_from(self.authority.registry, scopes, resources)
+        request = HandOffRequest(
+            subject_token="",
+            actor_token="",
+            to=to,
+            mode=mode,
+            requested=requested,
+            ttl=seconds(ttl),
+            task=task,
+            key=key or new_id(),
+        )
+        return self.authority.adopt(self.hand_off(request), request, self)
+
+    def access(
+        self,
+        resource: str,
+        scopes: Sequence[str],
+        *,
+        tool: str | None = None,
+        onward: Sequence[Right] = (),
+        ttl: timedelta | float | None = None,
+        key: str | None = None,
+        mode: Mode = Mode.ON_BEHALF_OF,
+        user: str | None = None,
+        reason: str | None = None,
+    ) -> Access:
+        """A token for one resource (alias or URL) and the scopes of one operation. Raises Denied.
+
+        `mode=Mode.IMPERSONATION` needs a stored grant, a policy and a `reason`. `ttl` in seconds.
+        """
+        request = AccessRequest(
+            subject_token=self.present(),
+            resource=resource,
+            scopes=frozenset(check_scope(scope) for scope in scopes),
+            tool=tool,
+            onward=frozenset(onward),
+            ttl=seconds(ttl),
+            key=key,
+            mode=mode,
+            user=self.authority.user_id(user) if user is not None else None,
+            reason=reason,
+        )
+        issued = self.authority.engine.access(self.node.agent, request)
+        key_of = self.authority.engine.identity(self.node.agent).key
+        return Access(issued.grant, issued.token, key_of if issued.grant.jkt else None, self.authority.now)
+
+    def tool_call(
+        self,
+        tool: str,
+        *,
+        args: Mapping[str, Any] | None = None,
+        call_id: str | None = None,
+        scopes: Iterable[str] | None = None,
+        resource: str | None = None,
+        to: Sequence[str] = (),
+    ) -> ToolCall:
+        """A `with` block around a tool's body. Scopes come from the registry unless given here.
+
+        `to` makes it a hand-off tool, governed by `delegate` alone: the agents that it may hand on to.
+        """
+        if to:
+            local = self.authority.registry.resource("local")
+            entry = ToolEntry(tool=tool, resource=local, scopes=frozenset())
+            return ToolCall(self, entry, args=args, call_id=call_id, to=tuple(to))
+        entry = self.authority.registry.tool(tool, resource)
+        if scopes is not None:
+            entry = ToolEntry(
+                tool=tool, resource=entry.resource, scopes=frozenset(check_scope(scope) for scope in scopes)
+            )
+        return ToolCall(self, entry, args=args, call_id=call_id)
+
+    def note(
+        self,
+        kind: str,
+        *,
+        tool: str | None = None,
+        call_id: str | None = None,
+        detail: Mapping[str, Json] | None = None,
+    ) -> None:
+        """Record something that a framework tells of, e.g. `handoff.announced`."""
+        self.authority.engine.note(self.node, kind, "noted", tool=tool, call_id=call_id, detail=detail)
+
+    def tree(self) -> SessionTree:
+        """This session and all below, with their tool calls."""
+        return build_tree(self.authority.engine.parts, self.node)
+
+    def activate(self) -> Self:
+        """Ambient until `close()`: for notebooks, where a `with` would end with the cell."""
+        if self._leave is None:
+            self._leave = ambient.enter(self)
+        return self
+
+    def revoke(self, reason: str) -> Revocation:
+        """Kill this session and all below, at once and finally."""
+        return self.authority.engine.revoke(Kind.SESSION, self.id, reason=reason, by=self.agent)
+
+    def close(self) -> None:
+        """An orderly end of this session and all below. Nothing happens where it has ended already."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+        self.authority.engine.close_session(self.id)
+
+    async def adelegate(
+        self,
+        to: str,
+        *,
+        task: str | None = None,
+        scopes: Sequence[str] | None = None,
+        resources: Sequence[str] | None = None,
+        ttl: timedelta | float | None = None,
+        key: str | None = None,
+        mode: Mode = Mode.ON_BEHALF_OF,
+    ) -> "Session":
+        """`delegate`, without blocking the loop."""
+        return await self.authority.run(
+            lambda: self.delegate(to, task=task, scopes=scopes, resources=resources, ttl=ttl, key=key, mode=mode)
+        )
+
+    async def aaccess(
+        self,
+        resource: str,
+        scopes: Sequence[str],
+        *,
+        tool: str | None = None,
+        onward: Sequence[Right] = (),
+        ttl: timedelta | float | None = None,
+        key: str | None = None,
+        mode: Mode = Mode.ON_BEHALF_OF,
+        user: str | None = None,
+        reason: str | None = None,
+    ) -> Access:
+        """`access`, without blocking the loop."""
+        return await self.authority.run(
+            lambda: self.access(
+                resource,
+                scopes,
+                tool=tool,
+                onward=onward,
+                ttl=ttl,
+                key=key,
+                mode=mode,
+                user=user,
+                reason=reason,
+            )
+        )
+
+    def atool_call(
+        self,
+        tool: str,
+        *,
+        args: Mapping[str, Any] | None = None,
+        call_id: str | None = None,
+        scopes: Iterable[str] | None = None,
+        resource: str | None = None,
+        to: Sequence[str] = (),
+    ) -> ToolCall:
+        """`tool_call`, to be entered with `async with`."""
+        return self.tool_call(tool, args=args, call_id=call_id, scopes=scopes, resource=resource, to=to)
+
+    async def atree(self) -> SessionTree:
+        """`tree`, without blocking the loop."""
+        return await self.authority.run(self.tree)
+
+    async def arevoke(self, reason: str) -> Revocation:
+        """`revoke`, without blocking the loop."""
+        return await self.authority.run(lambda: self.revoke(reason))
+
+    async def aclose(self) -> None:
+        """`close`, without blocking the loop."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+        await self.authority.run(lambda: self.authority.engine.close_session(self.id))
+
+    def __enter__(self) -> Self:
+        return self.activate()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self.activate()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Session({self.id!r}, agent={self.name!r}, subject={self.subject!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Session is not pickled: open it again by its key in the other process")
+
+
+def seconds(ttl: timedelta | float | None) -> int | None:
+    """A lifetime in whole seconds, never rounded up."""
+    if ttl is None:
+        return None
+    value: object = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < TTL_LIMIT:
+        raise InvalidRequest("a lifetime is a number of seconds above 0", code="invalid_ttl")
+    return int(value)

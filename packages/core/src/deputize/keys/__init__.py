@@ -1,0 +1,1 @@
+"""The root of trust, and keys that live in memory and nowhere else."""

@@ -1,0 +1,84 @@
+"""What the authority is asked to do. The library builds these in process, a server from RFC 8693 forms."""
+
+from dataclasses import dataclass
+
+from deputize.model.resource import Right
+from deputize.model.session import Evidence, Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Who presents a request: the outcome of client authentication, in process the key handle.
+
+    `jkt` is the thumbprint of the key that was proved (RFC 7638).
+    """
+
+    agent: str
+    jkt: str
+    workload: str
+    attestation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootRequest:
+    """A user, or an agent on its own behalf, starts a task. `ttl` in seconds, None for the default."""
+
+    mode: Mode = Mode.ON_BEHALF_OF
+    user: str | None = None  # `<alias>|<sub>`; None in SELF
+    evidence: Evidence = Evidence.ASSERTED
+    groups: tuple[str, ...] = ()
+    cap: frozenset[Right] | None = None  # what the user's own token permits at most
+    requested: frozenset[Right] | None = None  # None: all that the agent is registered for
+    ttl: int | None = None
+    task: str | None = None
+    key: str | None = None
+    continues: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOffRequest:
+    """A child of the subject token's session for another agent; in SELF mode a link.
+
+    `actor_token` is the other agent's identity (`wit+jwt`), whose key the result is bound to.
+    """
+
+    subject_token: str
+    actor_token: str
+    to: str
+    mode: Mode = Mode.ON_BEHALF_OF
+    requested: frozenset[Right] | None = None
+    ttl: int | None = None
+    task: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRequest:
+    """A token for one resource and the scopes of one operation. `mode` ON_BEHALF_OF keeps the session's."""
+
+    subject_token: str
+    resource: str
+    scopes: frozenset[str]
+    tool: str | None = None
+    onward: frozenset[Right] = frozenset()
+    ttl: int | None = None
+    key: str | None = None
+    mode: Mode = Mode.ON_BEHALF_OF
+    user: str | None = None  # whom to impersonate; None: the tree's own subject
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequest:
+    """Permission to run a tool: all `rights` at one resource, none for a framework's own tool.
+
+    A hand-off tool names in `to` whom it hands on to: `delegate` governs it, it needs and gets no scope.
+    """
+
+    subject_token: str
+    tool: str
+    resource: str
+    scopes: frozenset[str]
+    call_id: str | None = None
+    arguments: bytes | None = None  # canonical JSON; only a keyed digest of it is recorded
+    to: tuple[str, ...] = ()  # agents, by name or id; one of them must be open to a hand-off

@@ -1,0 +1,67 @@
+"""What a configuration says besides the registry: who users are, how agents prove themselves, stored grants."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from deputize.model.resource import Right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFile:
+    """A file of Cedar policies, read. `path` is for messages."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserRule:
+    """One `[[users]]`: an issuer whose users may start sessions, `<alias>|<sub>` in our tokens.
+
+    `groups` and `scopes` are names of claims; `scopes` None: no claim caps the root session. `max_auth_age`
+    is in seconds. `jwks` is "discover", an https URL or a file path.
+    """
+
+    issuer: str
+    alias: str
+    audience: tuple[str, ...]
+    tokens: tuple[str, ...] = ("access_token", "id_token")
+    subject: str = "sub"
+    groups: str = "groups"
+    scopes: str | None = None
+    max_auth_age: int = 12 * 3600
+    jwks: str = "discover"
+    ca_file: str = ""
+    private_network: bool = False
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestationRule:
+    """One `[[attestation]]`: evidence that matches proves `workload`, which hosts `agents` (ids)."""
+
+    method: str
+    workload: str
+    agents: tuple[str, ...]
+    issuer: str = ""
+    audience: str = ""
+    ca_file: str = ""
+    private_network: bool = False
+    match: Mapping[str, str] = field(default_factory=dict)
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImpersonationGrant:
+    """One `[[impersonation]]`. It permits nothing alone: a policy must permit as well.
+
+    `id` is what `context.grant` names; `agent` and `user` are full ids; `expires` is seconds since the epoch.
+    """
+
+    id: str
+    agent: str
+    user: str
+    rights: frozenset[Right]
+    expires: int
+    reason: str
+    line: int | None = None

@@ -1,0 +1,68 @@
+"""What tokens say, as values. `deputize.wire` turns them to and from compact JWS."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+IDENTITY_TYP: Final = "wit+jwt"
+SESSION_TYP: Final = "vnd.deputize.session+jwt"
+ACCESS_TYP: Final = "at+jwt"
+DPOP_TYP: Final = "dpop+jwt"
+CONTEXT_CLAIM: Final = "urn:deputize:ctx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenContext:
+    """The one collision-resistant claim: `path` are the sids strictly between root and this session."""
+
+    mode: str
+    path: tuple[str, ...]
+    rec: str  # base64url(SHA-256 leaf hash) of the token's own audit record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityClaims:
+    """`wit+jwt`: who a key belongs to. Never a bearer."""
+
+    iss: str
+    sub: str
+    jti: str
+    iat: int
+    exp: int
+    jwk: Mapping[str, str]  # public, with `alg`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClaims:
+    """`vnd.deputize.session+jwt`: `aud` is the authority alone; `jkt` always."""
+
+    iss: str
+    sub: str
+    client_id: str
+    chain: tuple[str, ...]  # -> nested `act`, outermost first; empty: no `act`
+    jti: str
+    iat: int
+    exp: int
+    sid: str
+    txn: str
+    jkt: str
+    context: TokenContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessClaims:
+    """`at+jwt` (RFC 9068): one `aud`, nested `act`, `cnf` where the resource's binding asks for it."""
+
+    iss: str
+    aud: str
+    sub: str
+    client_id: str
+    chain: tuple[str, ...]
+    scope: tuple[str, ...]
+    jti: str
+    iat: int
+    exp: int
+    sid: str
+    txn: str
+    jkt: str | None
+    context: TokenContext

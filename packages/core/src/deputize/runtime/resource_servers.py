@@ -1,0 +1,67 @@
+"""For resource servers on the authority's own machine: what verifies its tokens, without asking it each time."""
+
+from typing import TYPE_CHECKING, Final
+
+from deputize.authority.reported import record_rejections
+from deputize.verifier import FileSource, RevocationSet, Verifier
+
+if TYPE_CHECKING:
+    from deputize.authority.parts import Parts
+    from deputize.facade.authority import Authority
+    from deputize.model.revocation import RevocationView
+    from deputize.wire.alg import VerifyingKey
+
+_MEMORY: Final = ":memory:"
+_SQLITE: Final = "sqlite:"
+BOUND: Final = 10.0  # seconds that what is known of revocations may be old
+
+
+def verifier_for(authority: "Authority", resource: str, *, bound: float = BOUND) -> Verifier:
+    """A verifier of the embedded authority's tokens for `resource` (URL).
+
+    Keys and revocations come from the authority's store file, opened read-only; of a store in memory, from the
+    authority itself. `bound`: seconds; what is known of revocations and is older is not believed.
+    """
+    parts = authority.engine.parts
+    url = parts.rules.configuration.store_url
+    if url.endswith(_MEMORY):
+        here = _InProcess(parts)
+        return Verifier(authority.issuer, resource, keys=here, revocations=here, clock=parts.clock)
+    file = FileSource(url.removeprefix(_SQLITE), bound=bound, clock=parts.clock)
+    return Verifier(authority.issuer, resource, keys=file, revocations=file, clock=parts.clock)
+
+
+def report_rejections(authority: "Authority", *, resource: str, code: str, client: str, count: int) -> None:
+    """Record requests at `resource` that no caller could be named for. `client`: an address; bound how often."""
+    record_rejections(authority.engine.parts, resource=resource, code=code, client=client, count=count)
+
+
+class _InProcess:
+    """A KeySource and a RevocationSource over the store of this process: never stale."""
+
+    bound = BOUND
+
+    def __init__(self, parts: "Parts") -> None:
+        self._parts = parts
+        self._revoked = RevocationSet()
+        self._newest = -1
+        self._seen = -1
+
+    def key(self, kid: str) -> "VerifyingKey | None":
+        """See KeySource."""
+        served = self._parts.keys.served(kid)
+        return None if served is None else served.key.until(served.sign_until)
+
+    def view(self) -> "RevocationView":
+        """See RevocationSource."""
+        count = self._parts.store.change_count()
+        if count != self._seen:
+            for entry in self._parts.store.read(lambda tx: tx.revocations(after_seq=self._newest)):
+                self._revoked.add(entry)
+                self._newest = max(self._newest, entry.seq)
+            self._seen = count
+        return self._revoked
+
+    def age(self) -> float:
+        """See RevocationSource."""
+        return 0.0

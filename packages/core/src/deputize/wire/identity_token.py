@@ -1,0 +1,47 @@
+"""Identity tokens: who a key belongs to. Never a bearer (draft-ietf-wimse-workload-creds; RFC 7800 §3.2)."""
+
+from deputize.model.token import IDENTITY_TYP, IdentityClaims
+from deputize.wire import jws
+from deputize.wire.alg import SigningKey
+from deputize.wire.claims import check_issuer, check_times, text
+from deputize.wire.jwk import verifying_key
+from deputize.wire.refusal import malformed
+
+
+def encode(claims: IdentityClaims, key: SigningKey) -> str:
+    """Signed as `wit+jwt`. Raises InvalidRequest above 8 KiB."""
+    content = {
+        "iss": claims.iss,
+        "sub": claims.sub,
+        "jti": claims.jti,
+        "iat": claims.iat,
+        "exp": claims.exp,
+        "cnf": {"jwk": dict(claims.jwk)},
+    }
+    return jws.sign(IDENTITY_TYP, content, key)
+
+
+def decode(token: str, *, issuer: str, key_for: jws.KeyFor, now: float, leeway: float = 0) -> IdentityClaims:
+    """The claims of an identity of `issuer` that is valid at `now` (seconds). Raises InvalidToken."""
+    claims, key = jws.verify_with_key(token, typ=IDENTITY_TYP, key_for=key_for)
+    check_issuer(claims, issuer)
+    if "aud" in claims:
+        raise malformed("an identity is for no audience")
+    iat, exp = check_times(claims, key, now=now, leeway=leeway)
+    return IdentityClaims(
+        iss=issuer,
+        sub=text(claims, "sub"),
+        jti=text(claims, "jti"),
+        iat=iat,
+        exp=exp,
+        jwk=_confirmed_key(claims),
+    )
+
+
+def _confirmed_key(claims: dict[str, object]) -> dict[str, str]:
+    cnf = claims.get("cnf")
+    jwk = cnf.get("jwk") if isinstance(cnf, dict) and cnf.keys() == {"jwk"} else None
+    if not isinstance(jwk, dict) or "alg" not in jwk:
+        raise malformed("an identity confirms one key, with its alg")
+    verifying_key(jwk)
+    return {name: text(jwk, name) for name in jwk}

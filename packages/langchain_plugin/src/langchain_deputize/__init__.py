@@ -1,0 +1,44 @@
+"""Deputize for LangChain and LangGraph: a delegated session at every hand-off, every tool call guarded.
+
+Guards (`DeputizeMiddleware`, `secure_tool`) enforce, around the call; the callback handler keeps the sessions and is
+the fail-closed backstop. LangGraph is imported when the middleware is.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from langchain_deputize.handler import DeputizeCallbackHandler
+
+if TYPE_CHECKING:
+    from langchain_deputize.auth import DeputizeAuth as DeputizeAuth
+    from langchain_deputize.middleware import DeputizeMiddleware as DeputizeMiddleware
+    from langchain_deputize.sessions import current_access as current_access
+    from langchain_deputize.sessions import current_session as current_session
+    from langchain_deputize.sessions import session_config as session_config
+    from langchain_deputize.tools import secure_tool as secure_tool
+    from langchain_deputize.tools import secure_tools as secure_tools
+
+_NAMES = {
+    "DeputizeAuth": "langchain_deputize.auth",
+    "DeputizeMiddleware": "langchain_deputize.middleware",
+    "current_access": "langchain_deputize.sessions",
+    "current_session": "langchain_deputize.sessions",
+    "secure_tool": "langchain_deputize.tools",
+    "secure_tools": "langchain_deputize.tools",
+    "session_config": "langchain_deputize.sessions",
+}
+
+__all__ = ["DeputizeCallbackHandler", *sorted(_NAMES)]  # noqa: PLE0604  # a list of strings, which the check can't see
+
+
+def __getattr__(name: str) -> object:
+    module = _NAMES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'langchain_deputize' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,255 @@
+"""Which session an agent's run gets: opened when the agent runs, closed when it has ended."""
+
+import logging
+from typing import Final
+from uuid import UUID
+
+from deputize import Session
+from deputize.errors import DeputizeError, UnknownAgent
+from deputize.runtime import ambient_session, refused
+from langchain_deputize.commands import destinations
+from langchain_deputize.runs import (
+    RUNS,
+    Announced,
+    Run,
+    below,
+    graph_above,
+    holder,
+    innermost,
+    node_of,
+    session_at,
+    top,
+)
+
+UNNAMED: Final = "LangGraph"  # what LangGraph calls a graph that was given no name
+
+_LOG: Final = logging.getLogger("langchain_deputize")
+
+
+def enter_graph(graph: Run) -> None:
+    """A first task shows that `graph` is one: find out whose it is, before any model or tool call in it."""
+    with graph.lock:
+        if graph.graph:
+            return
+        graph.graph = True
+        if graph.session is not None:
+            return
+        try:
+            _identify(graph)
+        except DeputizeError as error:
+            graph.refusal = error
+            raise
+
+
+def _identify(graph: Run) -> None:
+    above, called = graph_above(graph)
+    hosted = above is None and not called
+    agent = _name_of(graph)
+    if agent is not None:
+        bind(graph, agent)
+    elif hosted:
+        graph.session = session_at(graph)  # the host named the agent when it opened the session
+    else:
+        graph.refusal = _unnamed(graph)
+
+
+def _name_of(graph: Run) -> str | None:
+    """From registration and structure: the handler's names, create_agent's label, a registered graph name."""
+    listed = graph.agents.get(graph.name) or (graph.agents.get(f"@{graph.where}") if graph.where else None)
+    if listed is not None:
+        return listed
+    outer = graph.parent.label if graph.parent is not None else None
+    if graph.label is not None and graph.label != outer:
+        return graph.agents.get(graph.label, graph.label)
+    session = session_at(graph)
+    if graph.name != UNNAMED and session is not None and session.authority.registry.agent(graph.name) is not None:
+        return graph.name
+    return None
+
+
+def _unnamed(graph: Run) -> UnknownAgent:
+    session = session_at(graph)
+    under = session.name if session is not None else "no session"
+    where = f"@{graph.where}" if graph.where else graph.name
+    return refused(
+        UnknownAgent,
+        "unknown_agent",
+        asked=f'an agent without a name ("{graph.name[:64]}") runs under {under}; no tool of it is executed',
+        enough='create_agent(..., name="<name>") with [agents.<name>] registered, '
+        f'or DeputizeCallbackHandler(agents={{"{where[:64]}": "<name>"}})',
+        hint="an unnamed agent is never taken for the one that started it",
+        reference=session.id if session is not None else "",
+    )
+
+
+def bind(run: Run, agent: str) -> None:
+    """Give an agent's run its session: opened below the delegator's, or the one that it had before."""
+    held = holder(run.parent)
+    inherited = held.session if held is not None else top(run).base
+    base = innermost(inherited, ambient_session())
+    if base is None:
+        return  # no session: whatever needs one is refused there
+    opened_by_hand = base is not inherited
+    graph, called = graph_above(run)
+    if graph is None or opened_by_hand:
+        if base.name == agent and (opened_by_hand or not called):
+            run.session = base
+        else:
+            _open(run, base, agent)
+        return
+    announced = _take(graph, node_of(run, graph))
+    if announced is not None:
+        _take_over(run, graph, base, announced, agent)
+    elif base.name == agent:
+        _enter(run, graph, base, same=held is not None and _between(held, graph))
+    else:
+        with RUNS.lock:
+            back = graph.idle.pop(agent, None)
+        if back is None:
+            _open(run, base, agent)
+        else:
+            run.session = back
+            back.note("session.reentered")
+
+
+def _between(held: Run, graph: Run) -> bool:
+    """True where the session was bound inside `graph`: a node and the agent in it are one activation."""
+    up = held.parent
+    while up is not None:
+        if up is graph:
+            return True
+        up = up.parent
+    return False
+
+
+def _enter(run: Run, graph: Run, base: Session, *, same: bool) -> None:
+    run.session = base
+    if same:
+        return
+    with RUNS.lock:
+        again = base.id in graph.entered
+        graph.entered.add(base.id)
+    if again:
+        base.note("session.reentered")
+
+
+def _take(graph: Run, node: str) -> Announced | None:
+    with RUNS.lock:
+        for announced in graph.waiting:
+            if announced.to == node:
+                graph.waiting.remove(announced)
+                return announced
+    return None
+
+
+def _take_over(run: Run, graph: Run, base: Session, announced: Announced, agent: str) -> None:
+    """The other agent runs: below the delegator, or back in its own session where it is above the delegator."""
+    back = _outer(announced.session, base, agent)
+    if back is not None:
+        with RUNS.lock:
+            graph.idle.pop(agent, None)
+            graph.entered.add(back.id)
+            done = [session for session in graph.deferred if below(session, back)]
+            graph.deferred = [session for session in graph.deferred if session not in done]
+            graph.idle = {name: session for name, session in graph.idle.items() if session not in done}
+        run.session = back
+        back.note("session.returned", tool=announced.tool, call_id=announced.call_id)
+        for session in reversed(done):
+            session.close()
+        return
+    _open(run, announced.session, agent)
+    if run.session is not None:
+        detail = {"to": agent, "sid": run.session.id}
+        announced.session.note("handoff.taken", tool=announced.tool, call_id=announced.call_id, detail=detail)
+
+
+def _outer(session: Session, base: Session, agent: str) -> Session | None:
+    """The session of `agent` strictly above `session`, never above the one that the graph runs in."""
+    while session.id != base.id and session.parent is not None:
+        session = session.parent
+        if session.name == agent:
+            return session
+    return None
+
+
+def _open(run: Run, base: Session, agent: str) -> None:
+    run.session = base.delegate(agent, task=_task(run))
+    run.owns = True
+
+
+def _task(run: Run) -> str | None:
+    """What deepagents' `task` tool was asked to have done; other shapes keep it in their messages."""
+    up = run.parent
+    while up is not None and up.kind != "tool":
+        up = up.parent
+    return up.description if up is not None else None
+
+
+def announce(run: Run, output: object) -> None:
+    """A tool ended: note the hand-offs that its `Command` asks the graph above its agent for."""
+    nodes = destinations(output)
+    agent, _ = graph_above(run)
+    graph, _ = graph_above(agent) if agent is not None else (None, False)
+    session = session_at(run)
+    if graph is None or session is None:
+        return
+    for node in nodes:
+        session.note("handoff.announced", tool=run.name, call_id=run.call_id, detail={"to": node})
+        with RUNS.lock:
+            graph.waiting.append(Announced(session=session, tool=run.name, call_id=run.call_id, to=node))
+
+
+def ended(run_id: UUID, error: BaseException | None) -> None:
+    """LangChain, or a guard, tells that a run is over. Only the first word counts."""
+    run = RUNS.remove(run_id)
+    if run is None:
+        return
+    if run.parent is None:
+        for left in RUNS.left_over(run):
+            finish(left, error)
+    finish(run, error)
+
+
+def finish(run: Run, error: BaseException | None) -> None:
+    """A run ended: close what was opened for it, unless its agent waits for what it handed on."""
+    session = run.session
+    graph, _ = graph_above(run)
+    if run.kind == "chain" and session is not None and graph is not None:
+        with RUNS.lock:
+            waits = run.owns and any(announced.session is session for announced in graph.waiting)
+            if waits:
+                graph.deferred.append(session)
+            if waits or session in graph.deferred:
+                graph.idle[session.name] = session
+                run.owns = False
+    if run.graph:
+        _settle(run)
+    if type(error).__name__ == "GraphInterrupt":
+        run.suspended = True
+        if run.task and run.parent is not None:
+            run.parent.suspended = True
+    if run.owns and session is not None:
+        if run.suspended:
+            session.note("session.suspended")
+        session.close()
+
+
+def _settle(graph: Run) -> None:
+    for announced in graph.waiting:
+        detail = {"to": announced.to}
+        announced.session.note("handoff.not_taken", tool=announced.tool, call_id=announced.call_id, detail=detail)
+    for session in reversed(graph.deferred):
+        session.close()
+
+
+def note_unnamed(run: Run | None, tool: str, call_id: str | None, error: DeputizeError) -> None:
+    """Record a refusal because of who runs: in the session of the host, for it belongs to no agent's."""
+    base = top(run).base if run is not None else None
+    if base is not None:
+        base.note("agent.unnamed", tool=tool, call_id=call_id, detail={"code": error.code})
+
+
+def refuse_unguarded(run: Run, session: Session) -> None:
+    """Record a tool that no guard saw."""
+    session.note("tool.unguarded", tool=run.name, call_id=run.call_id)
+    _LOG.warning("tool %r runs under %s without a guard and was refused", run.name, session.name)

@@ -1,0 +1,206 @@
+"""The middleware: guards every tool call of the agent that it is put on."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from threading import Lock
+from typing import Any
+
+from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables.config import ensure_config
+from langchain_core.tools import BaseTool
+from langgraph.types import Command
+
+from deputize import Authority, Session
+from deputize.errors import ConfigurationError, DeputizeError
+from deputize.runtime import is_refusal, no_session
+from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer, parent_of, session_of
+from langchain_deputize.handler import make_ambient
+from langchain_deputize.handoffs import hand_off_of
+from langchain_deputize.tools import spec_of
+
+Result = ToolMessage | Command[Any]
+
+
+class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Guards every tool call of the agent it is put on. Stateless: one object may serve all agents and users.
+
+    Its `wrap_tool_call` and `awrap_tool_call` may also be given to a `ToolNode` of your own.
+
+    Args:
+        authority: With `agent` and `subject`, where no `with` can stand: the session is opened here. An Authority,
+            or the path of its configuration.
+        agent: The agent that this middleware is put on.
+        subject: The user, from the RunnableConfig; None refuses.
+        on_denied: "message" (the model reads code, policy and reference) | "raise".
+        hide_denied_tools: Show the model only tools that it might use now. A dry run; nothing is recorded.
+        persona_key: A member of the state that names the agent which one graph acts as at this step.
+        handoffs: Tools that hand on to other agents, as `{"ask_research": "research"}`: for agents wrapped in a
+            plain function. Such a tool needs `delegate` and nothing else.
+    """
+
+    def __init__(
+        self,
+        *,
+        authority: Authority | str | None = None,
+        agent: str | None = None,
+        subject: Callable[[dict[str, Any]], str | None] | None = None,
+        on_denied: str = "message",
+        hide_denied_tools: bool = False,
+        persona_key: str | None = None,
+        handoffs: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        if on_denied not in {"message", "raise"}:
+            raise ConfigurationError('on_denied is "message" or "raise"', key="on_denied")
+        if (authority is None) is not (agent is None) or (authority is None) is not (subject is None):
+            raise ConfigurationError("authority, agent and subject are given together or not at all", key="authority")
+        self.tools = ()
+        self._authority = authority
+        self._agent = agent
+        self._subject = subject
+        self._raise = on_denied == "raise"
+        self._hide = hide_denied_tools
+        self._persona_key = persona_key
+        self._handoffs = dict(handoffs or {})
+        self._opening = Lock()
+        make_ambient()
+
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Result]) -> Result:
+        """Permit, run, record; or answer with the refusal."""
+        call = _call_of(request)
+        if already_guarded(call):
+            return handler(request)
+        try:
+            with ExitStack() as stack:
+                session = self._session(request, call, stack)
+                with self._guard(request, call, session) as guard:
+                    return guard.checked(handler(request))  # type: ignore[no-any-return]  # what the handler returned
+        except DeputizeError as error:
+            return self._answer(call, error)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Result]]
+    ) -> Result:
+        """Permit, run, record; or answer with the refusal."""
+        call = _call_of(request)
+        if already_guarded(call):
+            return await handler(request)
+        try:
+            with ExitStack() as stack:
+                session = self._session(request, call, stack)
+                async with self._guard(request, call, session) as guard:
+                    return guard.checked(await handler(request))  # type: ignore[no-any-return]  # as above
+        except DeputizeError as error:
+            return self._answer(call, error)
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Hide what would be refused, if asked to."""
+        return handler(self._shown(request) if self._hide else request)
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """Hide what would be refused, if asked to."""
+        return await handler(self._shown(request) if self._hide else request)
+
+    def _guard(self, request: ToolCallRequest, call: Call, session: Session) -> Guard:
+        to = self._handoffs.get(call.tool)
+        return Guard(call, session, request.tool, declared=(to,) if to is not None else ())
+
+    def _answer(self, call: Call, error: DeputizeError) -> ToolMessage:
+        if self._raise:
+            raise error
+        return answer(call, error)
+
+    def _session(self, request: ToolCallRequest, call: Call, stack: ExitStack) -> Session:
+        seen = call.parent is not None
+        session = session_of(call) if seen else self._root(dict(request.runtime.config), call, stack)
+        persona = _member(request.state, self._persona_key)
+        if persona is None or persona == session.name:
+            return session
+        return session.delegate(persona, key=f"persona:{persona}")
+
+    def _root(self, config: dict[str, Any], call: Call, stack: ExitStack) -> Session:
+        """No handler saw this run: the session is this middleware's to open, or there is none."""
+        user = self._subject(config) if self._subject is not None else None
+        if self._authority is None or self._agent is None or user is None:
+            raise no_session(f'tool "{call.tool[:64]}" was called outside a delegated session; nothing was executed')
+        thread = (config.get("configurable") or {}).get("thread_id")
+        authority = self._open_authority(self._authority)
+        key = f"langgraph:{thread}" if thread else None
+        session = authority.session(agent=self._agent, user=user, key=key)
+        if key is None:  # nothing says when such a run ends: the session lives for this call
+            stack.callback(session.close)
+        return session
+
+    def _open_authority(self, authority: Authority | str) -> Authority:
+        if isinstance(authority, Authority):
+            return authority
+        with self._opening:
+            if not isinstance(self._authority, Authority):
+                self._authority = Authority.open(authority)
+            return self._authority
+
+    def _shown(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        """Fail closed: without a session no tool is shown."""
+        parent = parent_of(ensure_config().get("callbacks"))
+        shown = [
+            tool for tool in request.tools if not isinstance(tool, BaseTool) or self._might_use(tool, parent_run=parent)
+        ]
+        return request if len(shown) == len(request.tools) else request.override(tools=shown)
+
+    def _might_use(self, tool: BaseTool, *, parent_run: Any) -> bool:  # noqa: ANN401  # Run, private to us
+        spec = spec_of(tool)
+        call = Call(tool=tool.name, call_id=None, args={}, parent=parent_run, spec=spec)
+        try:
+            session = session_of(call)
+            declared = self._handoffs.get(tool.name)
+            handoff = hand_off_of(
+                tool,
+                call.known_as,
+                {},
+                session,
+                resource=spec.resource,
+                declared=(declared,) if declared else spec.handoff_to,
+            )
+            if handoff is not None:
+                return True  # decided when it is called
+            chain = tuple(reversed(session.chain)) or (session.agent,)
+            subject = session.subject if "|" in session.subject else None
+            entry = session.authority.tool(call.known_as, spec.resource)
+            scopes = spec.scopes if spec.scopes is not None else tuple(entry.scopes)
+            held = {(right.resource, right.scope) for right in session.rights}
+            if not all((entry.resource.url, scope) in held for scope in scopes):
+                return False
+            return (
+                not scopes
+                or session.authority.explain(
+                    chain=chain, tool=call.known_as, scopes=scopes, resource=entry.resource.url, user=subject
+                ).allowed
+            )
+        except DeputizeError as error:
+            if is_refusal(error):
+                return False
+            raise
+
+
+def _call_of(request: ToolCallRequest) -> Call:
+    tool_call = request.tool_call
+    return Call(
+        tool=tool_call["name"],
+        call_id=tool_call["id"],
+        args=tool_call["args"],
+        parent=parent_of(request.runtime.config.get("callbacks")),
+        spec=spec_of(request.tool) if request.tool is not None else Spec(),
+    )
+
+
+def _member(state: object, key: str | None) -> str | None:
+    if key is None:
+        return None
+    value = state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,32 @@
+"""The current session and access, as code under LangChain asks for them."""
+
+from deputize import Access, Session
+from deputize.runtime import ambient_session, current_access, no_session
+from langchain_deputize.handler import DeputizeCallbackHandler
+from langchain_deputize.runs import RUNS, session_at
+
+__all__ = ["Access", "current_access", "current_session", "session_config"]
+
+
+def current_session() -> Session:
+    """The session of the agent that the running code belongs to, in tools and in nodes alike. Raises NoSession.
+
+    In the body of a guarded tool `deputize.runtime.current_session` says the same. In a node of a graph only this
+    one does: callbacks can set nothing there, so the run tree is asked.
+    """
+    run = RUNS.enclosing(None)
+    session = session_at(run) if run is not None else ambient_session()
+    if session is None:
+        raise no_session("current_session() was called outside a delegated session")
+    return session
+
+
+def session_config(session: Session, **configurable: object) -> dict[str, object]:
+    """A RunnableConfig for code that outlives a `with`: streams, background runs. Carries no secret.
+
+    `configurable` goes into the config's own `configurable`, as in `session_config(session, thread_id="t1")`.
+    """
+    config: dict[str, object] = {"callbacks": [DeputizeCallbackHandler(session)]}
+    if configurable:
+        config["configurable"] = dict(configurable)
+    return config

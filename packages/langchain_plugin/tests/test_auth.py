@@ -1,0 +1,94 @@
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import pytest
+from langchain_core.tools import tool
+
+from deputize import Authority
+from deputize.errors import InvalidRequest, NoSession
+from langchain_deputize import DeputizeAuth, secure_tool
+
+Make = Callable[..., Authority]
+CRM = "https://crm.example/mcp"
+
+
+@pytest.fixture
+def authority(make: Make) -> Authority:
+    return make(agents={"solo": ["crm:read"]}, resources={CRM: ["crm:read"]})
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, text=request.headers.get("Authorization", "none"))
+
+
+def test_a_request_of_a_tool_carries_the_access_of_its_own_call(authority: Authority) -> None:
+    auth = DeputizeAuth()
+
+    @tool
+    def read() -> str:
+        """Read twice."""
+        with httpx.Client(transport=httpx.MockTransport(answer), auth=auth) as client:
+            return f"{client.get(CRM + '/a').text} {client.post(CRM).text}"
+
+    @tool
+    async def aread() -> str:
+        """Read twice."""
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer), auth=auth) as client:
+            return f"{(await client.get(CRM + '/a')).text} {(await client.post(CRM)).text}"
+
+    with authority.session(user="alice", agent="solo"):
+        said = secure_tool(read, scopes=["crm:read"], resource=CRM).invoke({}).split(" ")
+        asaid = asyncio.run(secure_tool(aread, scopes=["crm:read"], resource=CRM).ainvoke({})).split(" ")
+    assert said[0] == asaid[0] == "Bearer"
+    assert said[1] == said[3] != asaid[1] == asaid[3]
+    assert authority.introspect(said[1]).active is False  # the session has ended
+
+
+def test_a_token_goes_to_its_own_origin_alone(authority: Authority) -> None:
+    sent: list[httpx.Request] = []
+
+    def keep(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200)
+
+    @tool
+    def read(url: str) -> str:
+        """Read where the model says."""
+        with httpx.Client(transport=httpx.MockTransport(keep), auth=DeputizeAuth()) as client:
+            return client.get(url).text
+
+    guarded = secure_tool(read, scopes=["crm:read"], resource=CRM)
+    with authority.session(user="alice", agent="solo"):
+        for url in ("https://evil.example/mcp", "http://crm.example/mcp", "https://crm.example:444/mcp"):
+            with pytest.raises(InvalidRequest):
+                guarded.invoke({"url": url})
+    assert sent == []
+
+
+def test_a_redirect_elsewhere_takes_no_token_along(authority: Authority) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.host, "Authorization" in request.headers))
+        if request.url.host == "crm.example":
+            return httpx.Response(302, headers={"Location": "https://evil.example/"})
+        return httpx.Response(200)
+
+    @tool
+    def read() -> str:
+        """Follow."""
+        with httpx.Client(
+            transport=httpx.MockTransport(redirect), auth=DeputizeAuth(), follow_redirects=True
+        ) as client:
+            return client.get(CRM).text
+
+    with authority.session(user="alice", agent="solo"):
+        secure_tool(read, scopes=["crm:read"], resource=CRM).invoke({})
+    assert seen == [("crm.example", True), ("evil.example", False)]
+
+
+def test_outside_a_tool_call_nothing_is_sent(authority: Authority) -> None:
+    client = httpx.Client(transport=httpx.MockTransport(answer), auth=DeputizeAuth())
+    with client, authority.session(user="alice", agent="solo"), pytest.raises(NoSession):
+        client.get(CRM)

@@ -1,0 +1,1 @@
+"""What `make` runs. Not part of any wheel."""
