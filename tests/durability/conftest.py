@@ -1,15 +1,18 @@
 """Starts hammers and kills them with SIGKILL at 10-50 ms into their work."""
 
+import importlib.util
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from deputize import Authority
 
 _LONG = 30.0  # seconds
 
@@ -67,3 +70,12 @@ def nursery() -> Iterator[Nursery]:
     made = Nursery()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def opened() -> Callable[[Path], Authority]:
+    """Opens a file as the hammer did: the same configuration, or the store refuses it."""
+    spec = importlib.util.spec_from_file_location("hammer_authority", Path(__file__).parent / "hammer_authority.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda path: module.authority(str(path))

@@ -5,6 +5,7 @@ that was acknowledged to a caller; when it is dead the nursery writes `dead <exi
 """
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ def main() -> None:
 
 def work(hammer: str, way: str, path: str) -> NoReturn:
     """The child: works until it is killed; returning or failing is a fault of the test."""
+    signal.alarm(60)  # should whoever was to kill it be gone
     try:
         HAMMERS[hammer](path, way)
     finally:

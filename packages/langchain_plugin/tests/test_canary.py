@@ -137,7 +137,7 @@ def agents(spy: Spy, heard: list[str]) -> Any:
         Listening(steps=[calls(("ask", {"question": "?"}, "a1")), calls(("read", {}, "r2")), "done"], heard=heard),
         [ask, secured[0]],
         name="boss",
-        middleware=[DeputizeMiddleware(handoffs={"ask": "research"}), guard],
+        middleware=[DeputizeMiddleware(handoffs={"ask": "research"})],
         checkpointer=InMemorySaver(),
     )
 

@@ -518,6 +518,26 @@ async def test_a_nonce_that_the_server_gives_is_used_and_remembered(bound: Serve
     assert len(bound.tokens) == 3
 
 
+# ---- secrets
+
+
+@pytest.mark.requirement("I9")
+async def test_no_token_stands_in_a_log_a_record_or_a_refusal(
+    embedded: Authority, server: Server, post: Any, caplog: Any
+) -> None:
+    caplog.set_level("DEBUG")
+    server.needs = {"drop": {"crm:admin"}}
+    auth = TokenExchangeAuth(resource="crm", scopes=["crm:read"])
+    with embedded.session(agent="supervisor", user="alice"):
+        await post(auth)
+        with pytest.raises(StepUpDenied) as refusal:
+            await post(auth, "drop")
+    told = [caplog.text, str(embedded.audit.find()), repr(auth), str(vars(auth)), repr(refusal.value.__cause__)]
+    signatures = {token.rpartition(".")[2] for token in server.tokens}
+    assert signatures
+    assert not [signature for signature in signatures if any(signature in text for text in told)]
+
+
 # ---- arguments, challenges
 
 

@@ -109,6 +109,7 @@ def called(raw: bytes) -> set[Any]:
     return found
 
 
+@pytest.mark.requirement("I10")
 @SHARED
 @given(raw=bodies(), header=st.sampled_from([None, "read", SECRET, "=?base64?d3JpdGU=?="]))
 def test_no_body_passes_a_tool_without_its_scopes(

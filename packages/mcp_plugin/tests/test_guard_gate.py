@@ -23,6 +23,7 @@ def message(method: str, **params: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
 
 
+@pytest.mark.requirement("I16")
 @pytest.mark.requirement("MC-05")
 async def test_a_missing_scope_is_answered_by_all_scopes_of_the_operation(
     guarded: Callable[..., Guarded], issuer: Issuer
@@ -422,7 +423,6 @@ async def test_a_crash_is_recorded(guarded: Callable[..., Guarded], issuer: Issu
     ]
 
 
-@pytest.mark.requirement("I8")
 async def test_nothing_runs_that_could_not_be_recorded(
     guarded: Callable[..., Guarded], issuer: Issuer, monkeypatch: Any
 ) -> None:

@@ -12,8 +12,8 @@ import typer
 from deputize.audit import checkpoint as notes
 from deputize.audit.log import Log
 from deputize.audit.verification import verify as verify_log
+from deputize.authority.log_keys import publish_log_key, published_log_keys
 from deputize.cli.audit_lines import printable
-from deputize.cli.audit_log_key import publish_log_key, published_log_keys
 from deputize.cli.audit_print import data, plain, print_record, print_report, say, write_out
 from deputize.cli.audit_source import open_source
 from deputize.model.failure import IntegrityError, StoreError

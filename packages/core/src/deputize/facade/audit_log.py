@@ -2,16 +2,36 @@
 
 from collections.abc import Iterator, Mapping
 
+from deputize.audit.checkpoint import new_key, origin_of, parse
+from deputize.audit.findings import Report
+from deputize.audit.log import Log
 from deputize.audit.record import open_body
+from deputize.audit.verification import verify
+from deputize.authority.log_keys import publish_log_key
 from deputize.authority.parts import Parts
 from deputize.model.event import Json, Record
 
 
 class AuditLog:
-    """Reads records; `deputize audit` verifies, and signs checkpoints."""
+    """Reads records, signs checkpoints, verifies. `deputize audit` does the same without the authority."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+
+    def checkpoint(self) -> str:
+        """Sign the head of the log as it is now: a C2SP note. Keep it where a writer of the store can't reach it.
+
+        Marked `unanchored`: its key lives in this process alone, so that only a copy kept outside proves anything.
+        """
+        key = new_key(origin_of(self._parts.issuer))
+        publish_log_key(self._parts.store, key, self._parts.clock)
+        return str(Log(self._parts.store).checkpoint(key, origin=key.name, unanchored=True))
+
+    def verify(self, against: str | None = None) -> Report:
+        """Recompute the log, and compare it with a checkpoint that was kept outside. Findings name each record."""
+        head = parse(against.encode()) if against is not None else None
+        origin = origin_of(self._parts.issuer)
+        return self._parts.store.read(lambda tx: verify(tx, against=head, origin=origin))
 
     def __len__(self) -> int:
         return self._parts.store.read(lambda tx: tx.size())

@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 
+def plain(text: str, keep: str = "") -> str:
+    """`text` with everything unprintable, but `keep`, written as an escape.
+
+    Parts of it may come from a model: nothing in it moves a cursor, starts a line of a log, turns text around
+    or stops a stream from encoding it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
     """A refusal as data: what an exception, a log line and the record's reader show."""
@@ -21,10 +32,14 @@ class Denial:
     chain: tuple[str, ...] = ()
     policy_set: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("code", "asked", "enough", "reference"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+
     def for_model(self) -> str:
         """The one line that a language model may read: code, policy, reference; no claims, no way to more."""
         return (
-            f"Refused: {self.code} (policy: {self.policy or 'none'}, ref {self.reference}). "
+            f"Refused: {self.code} (policy: {self.policy or 'none'}, ref {self.reference[:64]}). "
             "This tool is not available to you in this task; do not retry it."
         )
 
@@ -49,9 +64,10 @@ class DeputizeError(Exception):
     """Root of everything that this library raises on purpose."""
 
     default_code: ClassVar[str] = "error"
+    _lines: ClassVar[str] = ""  # "\n" where a message of ours has several
 
     def __init__(self, message: str, *, code: str | None = None, reference: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(plain(message, self._lines))
         self.code = code or self.default_code
         self.reference = reference
 
@@ -60,6 +76,7 @@ class Denied(DeputizeError):
     """Policy, a ceiling or a session's state refused. `denial` is the refusal as data."""
 
     default_code = "access_denied"
+    _lines = "\n"
 
     def __init__(self, denial: Denial) -> None:
         super().__init__(denial.for_developer(), code=denial.code, reference=denial.reference or None)
@@ -100,6 +117,7 @@ class ConfigurationError(DeputizeError):
     """A file or argument that the authority cannot start with."""
 
     default_code = "configuration_error"
+    _lines = "\n"
 
     def __init__(self, message: str, *, path: str = "", line: int | None = None, key: str | None = None) -> None:
         where = path + (f":{line}" if line is not None else "")

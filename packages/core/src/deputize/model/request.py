@@ -1,6 +1,9 @@
-"""What the authority is asked to do. The library builds these in process, a server from RFC 8693 forms."""
+"""What the authority is asked to do. The library builds these in process, a server from RFC 8693 forms.
 
-from dataclasses import dataclass
+Tokens and arguments are left out of `repr`.
+"""
+
+from dataclasses import dataclass, field
 
 from deputize.model.resource import Right
 from deputize.model.session import Evidence, Mode
@@ -42,8 +45,8 @@ class HandOffRequest:
     `actor_token` is the other agent's identity (`wit+jwt`), whose key the result is bound to.
     """
 
-    subject_token: str
-    actor_token: str
+    subject_token: str = field(repr=False)
+    actor_token: str = field(repr=False)
     to: str
     mode: Mode = Mode.ON_BEHALF_OF
     requested: frozenset[Right] | None = None
@@ -56,7 +59,7 @@ class HandOffRequest:
 class AccessRequest:
     """A token for one resource and the scopes of one operation. `mode` ON_BEHALF_OF keeps the session's."""
 
-    subject_token: str
+    subject_token: str = field(repr=False)
     resource: str
     scopes: frozenset[str]
     tool: str | None = None
@@ -75,10 +78,10 @@ class CallRequest:
     A hand-off tool names in `to` whom it hands on to: `delegate` governs it, it needs and gets no scope.
     """
 
-    subject_token: str
+    subject_token: str = field(repr=False)
     tool: str
     resource: str
     scopes: frozenset[str]
     call_id: str | None = None
-    arguments: bytes | None = None  # canonical JSON; only a keyed digest of it is recorded
+    arguments: bytes | None = field(default=None, repr=False)  # canonical JSON; only a keyed digest of it is recorded
     to: tuple[str, ...] = ()  # agents, by name or id; one of them must be open to a hand-off

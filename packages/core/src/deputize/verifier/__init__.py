@@ -7,8 +7,9 @@ It allows or denies exactly as introspection does for the same revocations, and 
 and its outermost actor; inner actors are for the record.
 """
 
+from typing import TYPE_CHECKING
+
 from deputize.verifier.caller import Caller, OnwardAccess, Provider
-from deputize.verifier.files import FileSource
 from deputize.verifier.memory import Replays
 from deputize.verifier.sources import (
     KeySource,
@@ -18,6 +19,9 @@ from deputize.verifier.sources import (
     RevocationSource,
 )
 from deputize.verifier.verifier import Verifier
+
+if TYPE_CHECKING:
+    from deputize.verifier.files import FileSource
 
 __all__ = [
     "Caller",
@@ -32,3 +36,13 @@ __all__ = [
     "RevocationSource",
     "Verifier",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`FileSource` brings SQLite along, which a verifier with keys from elsewhere has no use for."""
+    if name != "FileSource":
+        raise AttributeError(name)
+    from deputize.verifier.files import FileSource  # noqa: PLC0415  # lazily, as said
+
+    globals()[name] = FileSource
+    return FileSource

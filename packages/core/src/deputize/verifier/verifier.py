@@ -2,11 +2,10 @@
 
 from collections.abc import Collection
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from deputize.model.clock import Clock
 from deputize.model.failure import ConfigurationError, Denial, Denied, InvalidToken
-from deputize.model.registry import Binding
 from deputize.model.session import Mode
 from deputize.system import SystemClock
 from deputize.verifier.caller import Caller
@@ -16,6 +15,9 @@ from deputize.verifier.sources import KeySource, RevocationSource
 from deputize.wire import access_token, dpop, jws
 from deputize.wire.alg import VerifyingKey
 from deputize.wire.refusal import EXPIRED, INVALID_PROOF, TOO_LARGE
+
+if TYPE_CHECKING:  # the registry is not for resource servers, only the name of a literal is
+    from deputize.model.registry import Binding
 
 REVOKED: Final = "token_revoked"
 STALE: Final = "stale_revocations"
@@ -78,7 +80,7 @@ class Verifier:
         proof: str | None = None,
         method: str | None = None,
         url: str | None = None,
-        binding: Binding = "bearer",
+        binding: "Binding" = "bearer",
         spend: dpop.Spend | None = None,
     ) -> Caller:
         """Who presents `source` (the headers of a request, or a bare token), if it may have `scopes` here.
@@ -152,7 +154,7 @@ class Verifier:
         self,
         jkt: str | None,
         sent: Presented,
-        binding: Binding,
+        binding: "Binding",
         method: str | None,
         url: str | None,
         spend: dpop.Spend | None,
