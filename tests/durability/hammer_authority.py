@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from deputize import Authority
@@ -29,9 +29,12 @@ def run(path: str, way: str) -> None:
     running = authority(path)
     if way == "two-transactions":
         running.engine.parts.store = InTwo(running.engine.parts.store)
-    threads = [threading.Thread(target=for_ever, args=(running,)) for _ in range(THREADS)]
+    works = [work(running) for _ in range(THREADS)]
+    for number, steps in enumerate(works):
+        for _ in range(number):  # keys and caches are made, and every thread stands at another step
+            next(steps)
+    threads = [threading.Thread(target=tell, args=(steps,)) for steps in works]
     threads.append(threading.Thread(target=integrate, args=(running,)))
-    task(running, lambda *_words: None)  # keys and caches are made, so that the kill falls into exchanges
     os.write(1, b"go %d\n" % os.getpid())
     for thread in threads:
         thread.start()
@@ -39,29 +42,30 @@ def run(path: str, way: str) -> None:
         thread.join()
 
 
-def for_ever(running: Authority) -> None:
-    """One thread's work."""
+def tell(steps: Iterator[tuple[str, ...]]) -> None:
+    """What was acknowledged is told before the next step. Shorter than PIPE_BUF, so it arrives whole or not."""
+    for words in steps:
+        os.write(1, (" ".join(words) + "\n").encode())
+
+
+def work(running: Authority) -> Iterator[tuple[str, ...]]:
+    """One thread's work without an end, and what its caller learns at each step."""
     while True:
-        task(running, acknowledge)
-
-
-def task(running: Authority, tell: Callable[..., None]) -> None:
-    """Everything that is acknowledged to the caller is told before the next step."""
-    root = running.session(user="alice", agent="supervisor", task="churn")
-    tell("session", root.id)
-    child = root.delegate("researcher", scopes=["crm:read", "tool:search"])
-    tell("session", child.id)
-    access = child.access(CRM, ["crm:read"])
-    tell("access", access.id, access.reveal())
-    with child.tool_call("search", call_id=f"call-{child.id}"):
-        pass
-    tell("call", f"call-{child.id}")
-    try:
-        child.access(CRM, ["crm:write"])
-    except Denied as denied:
-        tell("denied", denied.denial.reference)
-    child.close()
-    tell("closed", child.id)
+        root = running.session(user="alice", agent="supervisor", task="churn")
+        yield "session", root.id
+        child = root.delegate("researcher", scopes=["crm:read", "tool:search"])
+        yield "session", child.id
+        access = child.access(CRM, ["crm:read"])
+        yield "access", access.id, access.reveal()
+        with child.tool_call("search", call_id=f"call-{child.id}"):
+            pass
+        yield "call", f"call-{child.id}"
+        try:
+            child.access(CRM, ["crm:write"])
+        except Denied as denied:
+            yield "denied", denied.denial.reference
+        child.close()
+        yield "closed", child.id
 
 
 def integrate(running: Authority) -> None:
@@ -70,11 +74,6 @@ def integrate(running: Authority) -> None:
     while True:
         log.integrate()
         time.sleep(0.002)
-
-
-def acknowledge(*words: str) -> None:
-    """Shorter than PIPE_BUF, so it arrives whole or not at all."""
-    os.write(1, (" ".join(words) + "\n").encode())
 
 
 class InTwo:

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
 from deputize import Authority, DeputizeError, Mode
 from deputize.audit.record import check, rec_claim
 from deputize.model.limits import Limits
@@ -16,9 +20,6 @@ from deputize.model.request import AccessRequest
 from deputize.testing import FakeClock
 from deputize.wire import json_strict
 from deputize.wire.base64url import decode_text
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 CRM, WIKI = "https://crm.example/mcp", "https://wiki.example/mcp"
 RIGHTS = {(CRM, "read"), (CRM, "write"), (WIKI, "look")}

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import langsmith
 import pytest
+import requests
 from langchain.agents import create_agent
 from langchain.tools import ToolRuntime
 from langchain_core.callbacks import BaseCallbackHandler
@@ -45,6 +47,20 @@ class Tracer(BaseTracer):
 
     def _persist_run(self, run: Run) -> None:
         self.text.append(repr(run.model_dump()) + repr(run))
+
+
+class Wire(requests.Session):
+    """Keeps what LangSmith's client would send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[str] = []
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        self.sent.append(repr((args, kwargs)))
+        response = requests.Response()
+        response.status_code, response._content = 200, b"{}"
+        return response
 
 
 class Everything(BaseCallbackHandler):
@@ -143,7 +159,7 @@ def agents(spy: Spy, heard: list[str]) -> Any:
 
 
 @pytest.mark.requirement("I9")
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", "async", "langsmith"])
 def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(
     make: Make, mode: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,20 +168,22 @@ def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(
         resources={CRM: ["crm:read"]},
         delegations={"boss": ["research"]},
     )
-    spy, heard, tracer, everything = Spy(), [], Tracer(), Everything()
+    spy, heard, tracer, everything, wire = Spy(), [], Tracer(), Everything(), Wire()
+    client = langsmith.Client(api_url="http://127.0.0.1:1", api_key="k", auto_batch_tracing=False, session=wire)
+    tracing = langsmith.tracing_context(enabled=mode == "langsmith", client=client)
     graph = agents(spy, heard)
     caplog.set_level(0)
     seen: list[str] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        with authority.session(user="alice", agent="boss", task="read") as session:
+        with tracing, authority.session(user="alice", agent="boss", task="read") as session:
             config: Any = {
                 **session_config(session, thread_id="t1"),
                 "callbacks": [DeputizeCallbackHandler(session), tracer, everything],
             }
             modes: Any = ["values", "updates", "messages", "debug", "tasks", "checkpoints", "custom"]
             start: Any = {"messages": [("user", "go")]}
-            if mode == "sync":
+            if mode != "async":
                 seen += [repr(chunk) for chunk in graph.stream(start, config, stream_mode=modes)]
             else:
 
@@ -182,6 +200,7 @@ def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(
         "streams and states": seen,
         "checkpoints": stored,
         "tracer": tracer.text,
+        "LangSmith": wire.sent,
         "other handlers": everything.text,
         "warnings": [str(item.message) for item in warned],
         "logs": [record.getMessage() for record in caplog.records],
@@ -190,7 +209,15 @@ def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(
         "records": [repr(row) for row in authority.audit],
     }
     assert len(spy.tokens) >= 4
-    assert len(tracer.text) == 1
+    assert tracer.text
+    assert bool(wire.sent) is (mode == "langsmith")
+    assert [(call.tool, call.outcome) for call in session.tree().calls] == [("ask", "done"), ("read", "done")]
+    below = session.tree().children[0]
+    assert sorted((call.tool, call.outcome) for call in below.calls) == [
+        ("drop", "denied"),
+        ("fail", "failed"),
+        ("read", "done"),
+    ]
     assert any("fail" in text for text in heard)
     for sink, texts in sinks.items():
         text = "\n".join(texts)
@@ -212,6 +239,7 @@ def test_neither_session_nor_access_can_be_pickled_and_access_not_copied(make: M
             pickle.dumps(session)
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # LangGraph's, of an untyped ToolRuntime
 def test_after_a_run_nothing_is_left_in_the_context(make: Make) -> None:
     authority = make(
         agents={"boss": ["crm:read"], "research": ["crm:read"]},

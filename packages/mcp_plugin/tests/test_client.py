@@ -133,7 +133,6 @@ def test_one_class_serves_both_libraries_in_sync(
 # ---- where a token goes
 
 
-@pytest.mark.requirement("MC-01")
 @pytest.mark.requirement("PR-02")
 async def test_the_metadata_are_read_once_and_before_any_token(embedded: Authority, server: Server, post: Any) -> None:
     auth = TokenExchangeAuth()
@@ -176,7 +175,46 @@ async def test_no_token_goes_to_a_server_that_is_not_the_resource(
             await post(TokenExchangeAuth(**given), url=url)
         assert not embedded.audit.find(type="exchange.permitted", session=session.id)
     assert server.tokens == []
-    assert all(request.method == "GET" for request in server.seen)
+    assert all(request.method in {"GET", "HEAD"} for request in server.seen)
+
+
+@pytest.mark.requirement("MC-01")
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("https://crm.example/api/.well-known/oauth-protected-resource/mcp", True),
+        ("https://evil.example/.well-known/oauth-protected-resource/mcp", False),
+        ("https://crm.example/absent", False),
+        ("", False),
+    ],
+)
+async def test_metadata_that_lie_elsewhere_are_found_by_the_challenge(
+    address: str, found: bool, embedded: Authority, server: Server, call_of: Any
+) -> None:
+    server.metadata = None
+    without: list[Any] = []
+
+    def handle(request: Any) -> Any:
+        if request.url.path == "/mcp" and "authorization" in request.headers:
+            status, headers, body = server.answer(request)
+            return httpx2.Response(status, headers=dict(headers), json=body)
+        without.append(request)
+        if request.url.path.startswith("/api/"):
+            return httpx2.Response(200, json=METADATA)
+        return httpx2.Response(
+            401 if request.url.path == "/mcp" else 404,
+            headers={"www-authenticate": f'Bearer resource_metadata="{address}"'},
+        )
+
+    with embedded.session(agent="supervisor", user="alice"):
+        transport = httpx2.MockTransport(handle)
+        async with httpx2.AsyncClient(auth=TokenExchangeAuth(), transport=transport) as client:
+            if found:
+                assert (await client.post(URL, json=call_of("any"))).status_code == 200
+            else:
+                with pytest.raises(ResourceMismatch):
+                    await client.post(URL, json=call_of("any"))
+    assert all(request.content == b"" and request.url.host == "crm.example" for request in without)
 
 
 async def test_a_server_without_metadata_is_taken_at_the_users_word(

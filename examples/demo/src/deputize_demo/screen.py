@@ -1,6 +1,6 @@
 """What people see: headings, short sentences, aligned lines. Knows how things look and nothing else."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from deputize import SessionTree
@@ -11,6 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from deputize_demo.checks import Check
+from deputize_demo.words import person
 
 _WHO: Final = 26  # columns of the live lines, in characters
 _TOOL: Final = 17
@@ -82,7 +83,7 @@ class Screen:
 
     def tree(self, root: SessionTree) -> None:
         """Who handed on to whom, and what each did."""
-        drawn = Tree(Text(f"{_user(root.subject)}", style="bold"), guide_style="blue")
+        drawn = Tree(Text(f"{person(root.subject)}", style="bold"), guide_style="blue")
         _branch(drawn, root)
         self._print(drawn, 2)
 
@@ -99,7 +100,7 @@ class Screen:
                 style = "green" if outcome == "allowed" else "bold red"
                 scopes = " ".join(call.scopes) or "a hand-off"
                 words = Text(outcome, style=style)
-                table.add_row(node.agent, _user(node.subject), call.tool, scopes, words, call.policy)
+                table.add_row(node.agent, person(node.subject), call.tool, scopes, words, call.policy)
         self._print(table, 2)
 
     def checks(self, done: Sequence[Check]) -> None:
@@ -143,12 +144,3 @@ def _branch(drawn: Tree, node: SessionTree) -> None:
     for child in node.children:
         _branch(below, child)
 
-
-def _user(subject: str) -> str:
-    return subject.rpartition("|")[2]
-
-
-def listed(names: Iterable[str]) -> str:
-    """`a, b and c`."""
-    *most, last = sorted(names) or ["nothing"]
-    return f"{', '.join(most)} and {last}" if most else last

@@ -11,6 +11,8 @@ from pathlib import Path
 import uvicorn
 from deputize_mcp import AgentGuard, get_caller
 
+from deputize_demo.words import name
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -54,7 +56,3 @@ def tell_who_calls(tool: str) -> None:
     )
     sys.stdout.flush()
 
-
-def name(spiffe_id: str) -> str:
-    """`researcher` for `spiffe://churn.example/agent/researcher`."""
-    return spiffe_id.rpartition("/")[2]

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from threading import Lock
-from typing import Any
+from typing import Any, Self, cast
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
@@ -40,6 +40,11 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
             plain function. Such a tool needs `delegate` and nothing else.
     """
 
+    def __new__(cls, *, hide_denied_tools: bool = False, **_: object) -> Self:
+        """One that hides tools has hooks around the model, too."""
+        chosen = _Hiding if hide_denied_tools and not issubclass(cls, _Hiding) else cls
+        return cast("Self", object.__new__(chosen))
+
     def __init__(
         self,
         *,
@@ -47,7 +52,7 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         agent: str | None = None,
         subject: Callable[[dict[str, Any]], str | None] | None = None,
         on_denied: str = "message",
-        hide_denied_tools: bool = False,
+        hide_denied_tools: bool = False,  # noqa: ARG002  # chose the class
         persona_key: str | None = None,
         handoffs: Mapping[str, str] | None = None,
     ) -> None:
@@ -61,11 +66,15 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         self._agent = agent
         self._subject = subject
         self._raise = on_denied == "raise"
-        self._hide = hide_denied_tools
         self._persona_key = persona_key
         self._handoffs = dict(handoffs or {})
         self._opening = Lock()
         make_ambient()
+
+    @property
+    def name(self) -> str:
+        """As LangChain tells middleware apart."""
+        return "DeputizeMiddleware"
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Result]) -> Result:
         """Permit, run, record; or answer with the refusal."""
@@ -94,18 +103,6 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
                     return guard.checked(await handler(request))  # type: ignore[no-any-return]  # as above
         except DeputizeError as error:
             return self._answer(call, error)
-
-    def wrap_model_call(
-        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
-    ) -> ModelResponse[Any]:
-        """Hide what would be refused, if asked to."""
-        return handler(self._shown(request) if self._hide else request)
-
-    async def awrap_model_call(
-        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
-    ) -> ModelResponse[Any]:
-        """Hide what would be refused, if asked to."""
-        return await handler(self._shown(request) if self._hide else request)
 
     def _guard(self, request: ToolCallRequest, call: Call, session: Session) -> Guard:
         to = self._handoffs.get(call.tool)
@@ -144,6 +141,40 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
             if not isinstance(self._authority, Authority):
                 self._authority = Authority.open(authority)
             return self._authority
+
+
+def _call_of(request: ToolCallRequest) -> Call:
+    tool_call = request.tool_call
+    return Call(
+        tool=tool_call["name"],
+        call_id=tool_call["id"],
+        args=tool_call["args"],
+        parent=parent_of(request.runtime.config.get("callbacks")),
+        spec=spec_of(request.tool) if request.tool is not None else Spec(),
+    )
+
+
+def _member(state: object, key: str | None) -> str | None:
+    if key is None:
+        return None
+    value = state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
+    return value if isinstance(value, str) else None
+
+
+class _Hiding(DeputizeMiddleware):
+    """With `hide_denied_tools`: LangChain looks at the class for which hooks to call, and traces each."""
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Hide what would be refused."""
+        return handler(self._shown(request))
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """Hide what would be refused."""
+        return await handler(self._shown(request))
 
     def _shown(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Fail closed: without a session no tool is shown."""
@@ -186,21 +217,3 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
             if is_refusal(error):
                 return False
             raise
-
-
-def _call_of(request: ToolCallRequest) -> Call:
-    tool_call = request.tool_call
-    return Call(
-        tool=tool_call["name"],
-        call_id=tool_call["id"],
-        args=tool_call["args"],
-        parent=parent_of(request.runtime.config.get("callbacks")),
-        spec=spec_of(request.tool) if request.tool is not None else Spec(),
-    )
-
-
-def _member(state: object, key: str | None) -> str | None:
-    if key is None:
-        return None
-    value = state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
-    return value if isinstance(value, str) else None

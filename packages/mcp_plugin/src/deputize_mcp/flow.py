@@ -130,16 +130,20 @@ class Flow:
     def _discover(self, request: Request, url: str, expected: str | None, issuer: str) -> Generator[Step, Answer, str]:
         """Ask the server what it is, without a token. A server that does not say is taken at the user's word."""
         for address in metadata_urls(expected or url):
-            asking = type(request)("GET", address, headers={"accept": "application/json"})
-            if "timeout" in request.extensions:
-                asking.extensions["timeout"] = request.extensions["timeout"]
-            response = yield from _sent(Send(asking, read=True))
-            if response.status_code == OK and origin(str(response.url)) == origin(url):
-                found = parse_metadata(response.content)
-                return check_metadata(found, expected=expected, endpoint=url, issuer=issuer)
-        if expected is None:
-            raise ResourceMismatch("the server has no resource metadata: say resource=")
-        return expected
+            document = yield from _document(request, address)
+            if document is not None:
+                return check_metadata(parse_metadata(document), expected=expected, endpoint=url, issuer=issuer)
+        if expected is not None:
+            return expected
+        # Mounted servers serve them elsewhere, and say where in a challenge. HEAD opens no stream and has no body.
+        response = yield from _sent(_plain(request, "HEAD", url))
+        for challenge in _challenges(response):
+            address = challenge.parameters.get("resource_metadata", "")
+            if address and origin(address) == origin(url):
+                document = yield from _document(request, address)
+                if document is not None:
+                    return check_metadata(parse_metadata(document), expected=None, endpoint=url, issuer=issuer)
+        raise ResourceMismatch("the server has no resource metadata: say resource=")
 
     def _first(self, target: _Target) -> Obtain:
         """The token of the running tool call where its scopes reach; else one for this operation alone."""
@@ -223,6 +227,22 @@ def _with_token(request: Request, access: Access, target: _Target, nonce: str | 
     request.headers.pop("DPoP", None)
     request.headers.update(access.headers(request.method, target.url, nonce=nonce))
     return Send(request)
+
+
+def _plain(request: Request, method: str, address: str) -> Send:
+    """A request of the same library, with the same patience, without a token."""
+    asking = type(request)(method, address, headers={"accept": "application/json"})
+    if "timeout" in request.extensions:
+        asking.extensions["timeout"] = request.extensions["timeout"]
+    return Send(asking, read=True)
+
+
+def _document(request: Request, address: str) -> Generator[Step, Answer, bytes | None]:
+    """What lies at `address`, unless something of another origin answers for it."""
+    response = yield from _sent(_plain(request, "GET", address))
+    if response.status_code != OK or origin(str(response.url)) != origin(address):
+        return None
+    return response.content
 
 
 def _sent(step: Send) -> Generator[Step, Answer, Response]:

@@ -1,6 +1,6 @@
 """Access: a token for one resource and the scopes of one operation. Steps 1-14 of the exchange."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deputize.audit.record import rec_claim
 from deputize.authority.idempotency import DigestOf, key_digest, recall, rights_text
@@ -10,9 +10,9 @@ from deputize.authority.lifetimes import access_ttl
 from deputize.authority.panel import Panel
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, no_right
-from deputize.authority.subject import Tokens, require_live, subject_of
+from deputize.authority.subject import Tokens, grant_killed, require_live, subject_of
 from deputize.model.event import Record
-from deputize.model.failure import InvalidRequest
+from deputize.model.failure import IntegrityError, InvalidRequest
 from deputize.model.identity import short_name
 from deputize.model.registry import ResourceEntry
 from deputize.model.request import AccessRequest, Client
@@ -32,7 +32,7 @@ class Issued:
     """An access token and what it is good for. `reissued`: an earlier grant answered a repeat."""
 
     grant: Grant
-    token: str
+    token: str = field(repr=False)
     binding: str
     reissued: bool
 
@@ -50,6 +50,8 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
     now = parts.now()
     shown = subject_of(parts, tokens, case, request.subject_token, now)
     node = shown.node
+    if request.mode is Mode.SELF and node.mode is not Mode.SELF:
+        raise InvalidRequest("this session is on somebody's behalf: none of its tokens is the agent's own (mode)")
     impersonating = request.mode is Mode.IMPERSONATION
     ttl = access_ttl(parts.limits, entry.binding, request.mode, node, request.ttl, now)
     jkt = case.client.jkt if entry.binding != "bearer" else None
@@ -78,6 +80,11 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
         row = recall(tx, key, digest)
         earlier = tx.grant(row.jti) if row is not None and row.jti is not None else None
         if earlier is not None and at < earlier.exp and earlier.jkt == jkt:
+            if grant_killed(tx, earlier):
+                raise InvalidRequest("the token of this key was revoked; what is new takes a new key", code="token_revoked")
+            said = (earlier.sid, earlier.agent, earlier.sub, earlier.resource, earlier.scope, earlier.mode)
+            if said != (node.sid, node.agent, sub, entry.url, request.scopes, mode):
+                raise IntegrityError("the grant that is stored under this key is not the one that was asked for")
             return earlier, None
         grant, record = _grant(
             tx, case, cuts.line[-1], entry, request, at, (sub, mode, ttl, jkt), again=row is not None

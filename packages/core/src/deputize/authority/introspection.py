@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from deputize.authority.parts import Parts
-from deputize.authority.subject import Cuts
+from deputize.authority.subject import Cuts, grant_killed
 from deputize.model.failure import InvalidToken
 from deputize.model.revocation import Kind
 from deputize.model.session import Grant, Node, first_dead
@@ -64,10 +64,10 @@ def _access(parts: Parts, token: str, now: float) -> Introspection:
 
     def look(tx: ReadTx) -> tuple[Grant, Node] | None:
         grant = tx.grant(claims.jti)
-        if grant is None or (grant.sid, grant.resource) != (claims.sid, claims.aud):
+        if grant is None or (grant.sid, grant.resource) != (claims.sid, claims.aud) or grant_killed(tx, grant):
             return None
         node = _live(parts, tx, claims.sid, claims.jti, now)
-        return (grant, node) if node is not None and tx.has_record(grant.leaf) else None
+        return (grant, node) if node is not None and tx.has_record(grant.leaf, jti=grant.jti) else None
 
     found = parts.store.read(look)
     if found is None:
@@ -106,7 +106,7 @@ def _live(parts: Parts, tx: ReadTx, sid: str, jti: str, now: float) -> Node | No
         return None
     cuts = Cuts(tx, tx.line(node), (jti,))
     dead = first_dead(cuts.line, now) is not None or cuts.killed(jti) is not None
-    return None if dead or not tx.has_record(node.leaf) else cuts.line[-1]
+    return None if dead or not tx.has_record(node.leaf, sid=node.sid) else cuts.line[-1]
 
 
 def _answer(

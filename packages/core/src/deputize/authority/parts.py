@@ -34,6 +34,7 @@ class Bounded(Generic[V]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._items: dict[str | bytes, V] = {}
+        self._lock = ProcessLock()
 
     def get(self, key: str | bytes) -> V | None:
         """The value, or None."""
@@ -41,15 +42,15 @@ class Bounded(Generic[V]):
 
     def put(self, key: str | bytes, value: V) -> None:
         """Keep `value`; the oldest goes where there are too many."""
-        self._items[key] = value
-        while len(self._items) > self._size:
-            oldest = next(iter(self._items), None)
-            if oldest is not None:
-                self._items.pop(oldest, None)
+        with self._lock:
+            self._items[key] = value
+            while len(self._items) > self._size:
+                del self._items[next(iter(self._items))]
 
     def clear(self) -> None:
         """Forget all."""
-        self._items.clear()
+        with self._lock:
+            self._items.clear()
 
 
 @dataclass(slots=True)

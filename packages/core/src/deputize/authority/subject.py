@@ -9,7 +9,7 @@ from deputize.authority.refusal import Case, ended
 from deputize.model.failure import IntegrityError, InvalidToken
 from deputize.model.request import Client
 from deputize.model.revocation import Kind
-from deputize.model.session import Node, State, first_dead, state_in_line
+from deputize.model.session import Grant, Node, State, first_dead, state_in_line
 from deputize.model.token import IdentityClaims, SessionClaims
 from deputize.store.protocol import ReadTx
 from deputize.wire import identity_token, session_token
@@ -175,7 +175,7 @@ def require_session(tx: ReadTx, cuts: Cuts, now: float, *, jti: str | None, aske
     dead = first_dead(cuts.line, now)
     if dead is not None:
         raise ended(dead[0], dead[1], asked)
-    if not tx.has_record(cuts.line[-1].leaf):
+    if not tx.has_record(cuts.line[-1].leaf, sid=cuts.line[-1].sid):
         raise IntegrityError("the record that made this session is missing from the log")
     killed = cuts.killed(jti)
     if killed is not None:
@@ -188,3 +188,10 @@ def state_of(tx: ReadTx, line: list[Node], now: float) -> State:
     if state is State.OPEN and Cuts(tx, line, ()).killed() is not None:
         return State.REVOKED
     return state
+
+
+def grant_killed(tx: ReadTx, grant: Grant) -> bool:
+    """Whether a token was revoked itself, or with the user whom it names: an impersonated one has no root of theirs."""
+    user = tx.revoked(Kind.USER, grant.sub)
+    of_user = user is not None and user.before is not None and grant.iat <= user.before
+    return of_user or tx.revoked(Kind.TOKEN, grant.jti) is not None

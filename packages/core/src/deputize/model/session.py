@@ -5,15 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from deputize.model.mode import Mode as Mode  # noqa: PLC0414  # re-exported: a session's mode is named here
 from deputize.model.resource import Right
-
-
-class Mode(enum.Enum):
-    """On whose behalf. Always explicit, never a silent fallback."""
-
-    SELF = "self"
-    ON_BEHALF_OF = "on_behalf_of"
-    IMPERSONATION = "impersonation"
 
 
 class Edge(enum.Enum):

@@ -96,8 +96,8 @@ class ReadTx(Protocol):
         """One record. `event` is None: the body tells."""
         ...
 
-    def has_record(self, seq: int) -> bool:
-        """True where `record(seq)` would find one, erased or not; cheaper."""
+    def has_record(self, seq: int, *, sid: str | None = None, jti: str | None = None) -> bool:
+        """Whether there is a record with this number, erased or not, of this session and this token."""
         ...
 
     def records(self, *, start: int = 0, end: int | None = None) -> Iterator[Record]:

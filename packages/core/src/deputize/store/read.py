@@ -176,9 +176,10 @@ class SqliteRead:
         row = self._db.execute(_RECORD, (seq,)).fetchone()
         return None if row is None else codec.record_from(row)
 
-    def has_record(self, seq: int) -> bool:
+    def has_record(self, seq: int, *, sid: str | None = None, jti: str | None = None) -> bool:
         """See ReadTx."""
-        return self._db.execute("select 1 from records where seq = ?", (seq,)).fetchone() is not None
+        row = self._db.execute("select sid, jti from records where seq = ?", (seq,)).fetchone()
+        return row is not None and sid in {None, row[0]} and jti in {None, row[1]}
 
     def records(self, *, start: int = 0, end: int | None = None) -> Iterator[Record]:
         """See ReadTx."""

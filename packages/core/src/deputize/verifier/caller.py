@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from deputize.model.failure import InvalidRequest
-from deputize.model.session import Mode
+from deputize.model.mode import Mode
 
 if TYPE_CHECKING:
     from httpx import Auth

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from deputize.model.clock import Clock
 from deputize.model.failure import ConfigurationError, Denial, Denied, InvalidToken
-from deputize.model.session import Mode
+from deputize.model.mode import Mode
 from deputize.system import SystemClock
 from deputize.verifier.caller import Caller
 from deputize.verifier.credentials import Headers, Presented, presented

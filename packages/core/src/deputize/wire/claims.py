@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from deputize.model.failure import InvalidToken
 from deputize.model.identity import SESSION_ID_LENGTH
-from deputize.model.session import Mode
+from deputize.model.mode import Mode
 from deputize.model.token import CONTEXT_CLAIM, TokenContext
 from deputize.wire.alg import VerifyingKey
 from deputize.wire.refusal import (

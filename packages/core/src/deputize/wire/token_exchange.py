@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from deputize.model.failure import InvalidRequest
 from deputize.model.resource import check_resource, parse_scope
-from deputize.model.session import Mode
+from deputize.model.mode import Mode
 from deputize.wire.json_strict import dumps, loads
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"

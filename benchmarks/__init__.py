@@ -1,0 +1,1 @@
+"""Ratios to raw cryptography, to other libraries and to ourselves, measured in one run: `make bench`."""

@@ -1,0 +1,1 @@
+"""The groups, a module each. `build(quick=...)` prepares one."""
