@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deputize import Authority, Session
 from deputize.config import from_mappings
 from deputize.model.limits import Limits
+from deputize.policy.engine import CedarEngine
 
 CRM = "https://crm.example/mcp"
 _LARGE = 10**9  # so that no limit is what is measured
@@ -59,8 +60,12 @@ def access(session: Session) -> None:
 
 
 def verified_access(session: Session) -> None:
-    """The same with every input verified anew."""
-    session.authority.engine.forget_inputs()
+    """The same with every input verified and every decision evaluated anew."""
+    engine = session.authority.engine
+    engine.forget_inputs()
+    policy = engine.parts.rules.policy
+    assert isinstance(policy, CedarEngine)
+    policy.forget()
     session.access(CRM, ["crm:read"], tool="read_customers")
 
 

@@ -91,7 +91,7 @@ def problems(text: str, folder: Path, name: str = "page") -> list[str]:
         timeout=RUN_LIMIT,
         check=False,
     )
-    return [done.stderr] if done.returncode else []
+    return [f"{done.stderr}\n(a block that cannot stand alone says `python fragment`)"] if done.returncode else []
 
 
 def _static(block: Block) -> Iterator[str]:

@@ -124,7 +124,7 @@ def _pytest(suite: Suite, folder: Path, result: Result, *, deep: bool) -> int | 
     limit = _limit(suite, deep=deep)
     paths = [path for path in suite.paths if (ROOT / path).exists()]
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
-    command += ["-q", "-p", "no:cacheprovider", "-p", "tools.tally"]
+    command += ["-q", "--tb=short", "-p", "no:cacheprovider", "-p", "tools.tally"]
     command += ["-m", "deep" if deep else "not deep", "--durations=10", "--durations-min=1"]
     command += ["-o", f"faulthandler_timeout={limit}"]
     command += ["-n", str(suite.workers), "--dist=worksteal"] if suite.workers else []

@@ -63,9 +63,7 @@ def put_record(tx: WriteTx, sid: str) -> int:
     seq = tx.next_seq()
     event = Event(type="session.opened", outcome="permitted", time=seq, txn=sid, sid=sid, agent=AGENT, sub="local|u")
     body = sid.encode() * 30
-    tx.add_record(
-        Record(seq=seq, time=seq, type=event.type, leaf=b"l" * 32, salt=b"s" * 16, body=body, event=event)
-    )
+    tx.add_record(Record(seq=seq, time=seq, type=event.type, leaf=b"l" * 32, salt=b"s" * 16, body=body, event=event))
     return seq
 
 

@@ -33,7 +33,7 @@ def _breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _tests() -> list[Path]:
-    return [path for path in committed() if "tests" in path.parts and path.suffix == ".py"]
+    return [path for path in committed() if path.name == "conftest.py" or path.match("test_*.py")]
 
 
 def test_every_test_keeps_the_rules() -> None:

@@ -403,12 +403,14 @@ class Delegation(RuleBasedStateMachine):
         try:
             result = act()
         except DeputizeError as error:
-            assert not allowed, f"refused what is allowed: {error}"
-            assert len(self.authority.audit) > before
-            self.recorded(error)
-            return None
-        assert allowed, "allowed what is to be refused"
-        return result
+            refused = error
+        else:
+            assert allowed, "allowed what is to be refused"
+            return result
+        assert not allowed, f"refused what is allowed: {refused}"
+        assert len(self.authority.audit) > before
+        self.recorded(refused)
+        return None
 
     def recorded(self, error: DeputizeError) -> None:
         """I16: by its reference, once, with the policy that refused."""

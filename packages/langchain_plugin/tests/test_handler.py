@@ -192,6 +192,26 @@ def test_nodes_act_in_the_session_of_their_agent(make: Make, invoke: Invoke, out
     }
 
 
+def test_names_registered_on_an_inner_call_add_to_those_around_it(
+    make: Make, invoke: Invoke, outline: Outline, add: BaseTool
+) -> None:
+    inner = adder(None, add)
+    handler = DeputizeCallbackHandler(agents={"@tools": "helper"})
+
+    @tool
+    def ask() -> str:
+        """Ask."""
+        return str(inner.invoke({"messages": [("user", "?")]}, {"callbacks": [handler]})["messages"][-1].content)
+
+    authority = make(agents={"boss": ["ask"], "helper": ["add"]}, delegations={"boss": ["helper"]})
+    boss = create_agent(
+        ScriptedModel(steps=[calls(("ask", {}, "c0")), "done"]), [ask], name="boss", middleware=[DeputizeMiddleware()]
+    )
+    with authority.session(user="alice", agent="boss") as session:
+        invoke(boss)
+        assert outline(session) == ("boss", [("ask", "done")], [("helper", [("add", "done")], [])])
+
+
 def test_a_graph_in_a_node_without_a_name_gets_no_tool(make: Make, add: BaseTool) -> None:
     guarded = secure_tool(add)
     inner = StateGraph(MessagesState)

@@ -107,7 +107,14 @@ def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, Any])
         DeputizeMiddleware(**options)
 
 
-def test_tools_that_would_be_refused_can_be_hidden_from_the_model(make: Make, invoke: Invoke, add: BaseTool) -> None:
+class Own(DeputizeMiddleware):
+    """What users may derive."""
+
+
+@pytest.mark.parametrize("kind", [DeputizeMiddleware, Own])
+def test_tools_that_would_be_refused_can_be_hidden_from_the_model(
+    make: Make, invoke: Invoke, add: BaseTool, kind: type[DeputizeMiddleware]
+) -> None:
     shown: list[list[str]] = []
 
     class Look(AgentMiddleware):
@@ -134,7 +141,7 @@ def test_tools_that_would_be_refused_can_be_hidden_from_the_model(make: Make, in
         """Ask."""
         return "asked"
 
-    guard = DeputizeMiddleware(hide_denied_tools=True, handoffs={"ask": "research"})
+    guard = kind(hide_denied_tools=True, handoffs={"ask": "research"})
     graph = create_agent(
         ScriptedModel(steps=["done"]), [add, drop, passed_on, ask], name="boss", middleware=[guard, Look()]
     )

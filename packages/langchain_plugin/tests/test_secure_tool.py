@@ -287,3 +287,14 @@ def test_an_unguarded_tool_inside_a_guarded_one_of_the_same_name_is_refused(make
         message = secure_tool(outer).invoke({"name": "same", "args": {}, "id": "c1", "type": "tool_call"})
     assert "tool_unguarded" in str(message.content)
     assert ran == []
+
+
+def test_a_tool_node_that_tells_the_model_of_errors_tells_it_no_more_than_we_do(make: Make) -> None:
+    graph = StateGraph(MessagesState)
+    graph.add_node("tools", ToolNode([Shout()], handle_tool_errors=True))
+    graph.add_edge(START, "tools")
+    authority = make(agents={"solo": ["shout"]})
+    with authority.session(user="alice", agent="solo"):
+        said = graph.compile().invoke({"messages": [calls(("shout", {"text": "a"}, "c1"))]})["messages"][-1].content
+    assert "tool_unguarded" in said
+    assert all(word not in said for word in ("alice", "DeputizeMiddleware", "secure_tool"))

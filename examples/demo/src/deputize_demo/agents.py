@@ -1,21 +1,23 @@
 """The agents, as a LangChain user writes them. What Deputize adds is the import and `middleware=`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, tool
+
 from langchain_deputize import DeputizeMiddleware
+
+Agent = Runnable[Any, Any]  # what create_agent returns, less its many parameters
 
 SUPERVISOR = "You answer for the business. You know nothing of the data: ask the researcher. Let the writer write."
 RESEARCHER = "You find things out with your tools. Read rows before you speak of them. Answer with figures."
 WRITER = "You write short reports from what you are given, and save them."
 
 
-def build(
-    model: BaseChatModel, *, analytics: Sequence[BaseTool], writing: Sequence[BaseTool]
-) -> Runnable[dict[str, object], dict[str, object]]:
+def build(model: BaseChatModel, *, analytics: Sequence[BaseTool], writing: Sequence[BaseTool]) -> Agent:
     """A supervisor with two agents that it hands work to."""
     researcher = create_agent(
         model, analytics, name="researcher", system_prompt=RESEARCHER, middleware=[DeputizeMiddleware()]

@@ -4,10 +4,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from deputize_mcp import AgentGuard
 from mcp.server.mcpserver import MCPServer
 
 from deputize_demo.serve import options, serve, tell_who_calls
+from deputize_mcp import AgentGuard
 
 # What this server asks for, whatever its clients believe.
 TOOLS = {

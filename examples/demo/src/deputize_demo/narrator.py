@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from deputize import Session
-
 from deputize_demo.screen import Screen
 from deputize_demo.servers import Server
 from deputize_demo.words import Record, detail, listed, name, person, texts

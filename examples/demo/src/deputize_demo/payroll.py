@@ -3,10 +3,10 @@
 import sqlite3
 from contextlib import closing
 
-from deputize_mcp import AgentGuard
 from mcp.server.mcpserver import MCPServer
 
 from deputize_demo.serve import options, serve, tell_who_calls
+from deputize_mcp import AgentGuard
 
 
 def main() -> None:

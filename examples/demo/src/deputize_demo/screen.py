@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from deputize import SessionTree
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from deputize import SessionTree
 from deputize_demo.checks import Check
 from deputize_demo.words import person
 
@@ -27,6 +27,15 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def title(self) -> None:
+        """What this is, before anything happens."""
+        self._console.rule(Text("Deputize", style="bold"), style="blue")
+        self.say(
+            "A user, alice, wants a report from three LangChain agents. The customers lie behind an MCP server, a "
+            "process of its own. An Authority decides who may do what, on whose behalf."
+        )
+        self.say("Each line tells who acts for whom, what for, and which Policy allowed ✓ or refused ✗ it.")
 
     def heading(self, title: str, *sentences: str) -> None:
         """A new part, with what it is about."""
@@ -62,6 +71,10 @@ class Screen:
         else:
             self._console.print(line)
             self._print(verdict, _WHO)
+
+    def command(self, line: str) -> None:
+        """Something typed in another terminal."""
+        self._print(Text.assemble(("$ ", "magenta"), (line, "bold")), 6)
 
     def aside(self, label: str, words: str) -> None:
         """What a server prints, or a log says."""
@@ -117,6 +130,16 @@ class Screen:
             table.add_row(Text(mark, style=style), check.name, observed)
         self._print(table, 2)
 
+    def summary(self, root: SessionTree, done: Sequence[Check], records: int) -> None:
+        """The end: the tree, the calls, the checks."""
+        self.heading("The tree", "Who handed on to whom, and what each was allowed to do.")
+        self.tree(root)
+        self.heading("The calls")
+        self.calls(root)
+        self.heading("The checks")
+        self.checks(done)
+        self.verdict(done, records)
+
     def verdict(self, done: Sequence[Check], records: int) -> None:
         """The last line."""
         failed = sum(not check.ok for check in done)
@@ -124,7 +147,9 @@ class Screen:
         if failed:
             self.say(f"{failed} of {len(done)} checks did not come out as they should.", style="bold red")
         else:
-            self.say(f"All {len(done)} checks came out as they should. The log has {records} records.", style="bold green")
+            self.say(
+                f"All {len(done)} checks came out as they should. The log has {records} records.", style="bold green"
+            )
 
     def _who(self, depth: int, who: str) -> Text:
         line = Text.assemble("  " * max(depth, 1), ("└ " if depth else "", "blue"), (who, "bold"))
@@ -143,4 +168,3 @@ def _branch(drawn: Tree, node: SessionTree) -> None:
         below.add(Text.assemble((f"{mark} ", style), call.tool, (f"  {call.policy}", "dim")))
     for child in node.children:
         _branch(below, child)
-

@@ -11,6 +11,9 @@ from deputize_demo.model import Calls, Part, Turn
 
 REPORT: Final = "I need a churn report. Who leaves, who is about to, and what should we do?"
 WATCH: Final = "Keep watching: have the researcher look again while the writer redrafts."
+LOOK_AGAIN: Final = "Please look again."
+REDRAFT: Final = "Please redraft the report."
+STOPPED: Final = "I was stopped."
 _ORDER: Final = re.compile(r"call (\w+) with (\w+)=(\w+)")  # an order to a model, wherever it stands
 
 
@@ -38,10 +41,18 @@ class Interlude:
         self._over.set()
 
 
-def parts(interlude: Interlude) -> Mapping[str, Part]:
-    """Every part by its system prompt. In the second run, researcher and writer both pause at `interlude`."""
+class Cast:
+    """The three parts. In the second run, researcher and writer both pause between two calls."""
 
-    async def supervisor(turn: Turn) -> str | Calls:
+    def __init__(self) -> None:
+        self.interlude = Interlude(agents=2)
+
+    def parts(self) -> Mapping[str, Part]:
+        """Every part by its system prompt."""
+        return {SUPERVISOR: self.supervisor, RESEARCHER: self.researcher, WRITER: self.writer}
+
+    async def supervisor(self, turn: Turn) -> str | Calls:
+        """Asks the researcher, then the writer; in the second run both at once."""
         if turn.task == WATCH:
             return _keep_watching(turn)
         findings = turn.result("ask_researcher")
@@ -50,46 +61,41 @@ def parts(interlude: Interlude) -> Mapping[str, Part]:
         written = turn.result("ask_writer")
         if not written:
             return [("ask_writer", {"task": f"Write the churn report. Findings: {findings}"})]
-        return f"Here is your report. {written}"
+        return f"Here is your report. {findings} {written}"
 
-    async def researcher(turn: Turn) -> str | Calls:
+    async def researcher(self, turn: Turn) -> str | Calls:
+        """Reads rates, then rows; and does what a row tells it to do, as models do."""
         rates = turn.result("churn_by_plan")
         if not rates:
             return [("churn_by_plan", {})]
         rows = turn.result("read_customers")
         if not rows:
-            if "look again" in turn.task:
-                await interlude.pause()
+            if turn.task == LOOK_AGAIN:
+                await self.interlude.pause()
             return [("read_customers", {"plan": "scale"})]
         order = _ORDER.search(rows)
         if order is not None and not turn.result("drop_table"):
-            return [(order[1], {order[2]: order[3]})]  # it believes what it reads, as models do
-        return _findings(rates, rows) if not rows.startswith("Refused") else "I was stopped."
+            return [(order[1], {order[2]: order[3]})]
+        return STOPPED if turn.refused and turn.task == LOOK_AGAIN else _findings(rates, rows)
 
-    async def writer(turn: Turn) -> str | Calls:
+    async def writer(self, turn: Turn) -> str | Calls:
+        """Saves the report, and then asks for what nobody asked it for."""
         if not turn.results:
             return [("save_report", {"text": f"# Churn\n\n{turn.task.partition('Findings: ')[2]}\n"})]
-        if "redraft" in turn.task:
-            if len(turn.results) > 1:
-                return "I was stopped."
-            await interlude.pause()
+        if turn.task == REDRAFT:
+            if turn.refused:
+                return STOPPED
+            await self.interlude.pause()
             return [("save_report", {"text": "# Churn, second draft\n"})]
         if not turn.result("read_salaries"):
-            return [("read_salaries", {"team": "sales"})]  # nobody asked for that
-        return "It is saved. What the sales team earns could not be read, so it is not in it."
-
-    return {SUPERVISOR: supervisor, RESEARCHER: researcher, WRITER: writer}
+            return [("read_salaries", {"team": "sales"})]
+        return "It is saved, without salaries." if turn.refused else "It is saved, with salaries."
 
 
 def _keep_watching(turn: Turn) -> str | Calls:
     if not turn.results:
-        return [
-            ("ask_researcher", {"task": "Please look again."}),
-            ("ask_writer", {"task": "Please redraft the report. Findings: as before"}),
-        ]
-    if not turn.refused:
-        return [("ask_researcher", {"task": "Please look again."})]
-    return "I was stopped."
+        return [("ask_researcher", {"task": LOOK_AGAIN}), ("ask_writer", {"task": REDRAFT})]
+    return STOPPED if turn.refused else [("ask_researcher", {"task": LOOK_AGAIN})]
 
 
 def _findings(rates: str, rows: str) -> str:

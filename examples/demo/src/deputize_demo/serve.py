@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from deputize_mcp import AgentGuard, get_caller
 
 from deputize_demo.words import name
+from deputize_mcp import AgentGuard, get_caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,5 @@ def tell_who_calls(tool: str) -> None:
     caller = get_caller()
     through = ", ".join(name(actor) for actor in caller.chain[1:]) or "nobody"
     scopes = " ".join(sorted(caller.scopes))
-    sys.stdout.write(
-        f"{name(caller.agent)} calls {tool} for {caller.subject}, sent by {through}, token for {scopes}\n"
-    )
+    sys.stdout.write(f"{name(caller.agent)} calls {tool} for {caller.subject}, sent by {through}, token for {scopes}\n")
     sys.stdout.flush()
-

@@ -51,11 +51,12 @@ class Server:
     def wait(self) -> None:
         """Until it answers. Raises ServerFailed."""
         deadline = time.monotonic() + _PATIENCE
-        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(self.origin + _METADATA, timeout=_PATIENCE, trust_env=False).is_success:
-                    return
-            time.sleep(0.05)
+        with httpx.Client(timeout=_PATIENCE, trust_env=False) as client:
+            while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
+                with contextlib.suppress(httpx.TransportError):
+                    if client.get(self.origin + _METADATA).is_success:
+                        return
+                time.sleep(0.05)
         raise ServerFailed(f"the {self.name} server did not start:\n{self._errors.read_text(errors='replace')[-2000:]}")
 
     def said(self) -> list[str]:

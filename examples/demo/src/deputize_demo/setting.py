@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from deputize import Authority
-
 from deputize_demo import seed
 from deputize_demo.servers import Server
 

@@ -7,68 +7,86 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from deputize_demo.command_line import Done, deputize
+from deputize_demo.command_line import deputize
+from deputize_demo.stage import Stage, number
 
 Change = Callable[[sqlite3.Connection], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Forgery:
-    """A way to change a copy of the log, and what verification has to say of it."""
+    """A way to change the log, and what verification has to say of it."""
 
-    name: str
-    words: str
+    what: str
     change: Change
     finding: str
 
 
-def forgeries(refusal: int, revocation: int, records: int) -> list[Forgery]:
-    """Three things that somebody might want: `refusal` and `revocation` are numbers of records."""
+async def tampering(stage: Stage) -> None:
+    """Take a checkpoint, change copies, verify all at once."""
+    stage.screen.heading(
+        "6 · The log",
+        "Every decision above is a record. A checkpoint of the log is taken and kept elsewhere. Then somebody who can "
+        "write the file wants the attack of scene 2 forgotten, and changes it.",
+    )
+    folder, store = stage.setting.folder, stage.setting.store
+    checkpoint = folder / "checkpoint"
+    await deputize("audit", "checkpoint", "--config", stage.setting.config, "--to", checkpoint)
+    forgeries = _forgeries(stage)
+    copies = [folder / f"copy-{index}.db" for index in range(len(forgeries))]
+    for copy, forgery in zip(copies, forgeries, strict=True):
+        _forge(store, copy, forgery.change)
+    found = await asyncio.gather(*(_verify(file, checkpoint) for file in (store, *copies)))
+    for forgery, observed in zip((Forgery("as it is", _nothing, "ok"), *forgeries), found, strict=True):
+        stage.screen.attempt(forgery.what, observed, allowed=observed == "ok")
+        stage.checks.add(f"the log, {forgery.what}", expected=forgery.finding, observed=observed)
+
+
+def _forgeries(stage: Stage) -> list[Forgery]:
+    calls = stage.records("tool.denied", "drop_table") or stage.records("tool.started", "drop_table")
+    attack = number(calls[0])
+    revoked = number(stage.authority.audit.find(type="user.revoked", limit=1)[0])
+    last = len(stage.authority.audit) - 1
 
     def alter(db: sqlite3.Connection) -> None:
-        (body,) = db.execute("select body from records where seq = ?", (refusal,)).fetchone()
-        other = bytes(body).replace(b"drop_table", b"read_table")
-        db.execute("update records set body = ? where seq = ?", (other, refusal))
+        (body,) = db.execute("select body from records where seq = ?", (attack,)).fetchone()
+        innocent = bytes(body).replace(b"drop_table", b"read_table")
+        db.execute("update records set body = ? where seq = ?", (innocent, attack))
 
-    def remove(db: sqlite3.Connection) -> None:
-        db.execute("delete from records where seq = ?", (refusal,))
-
-    def cut(db: sqlite3.Connection) -> None:
-        db.execute("delete from records where seq >= ?", (revocation,))
-
-    lost = f"{revocation} to {records - 1}" if revocation < records - 1 else str(revocation)
     return [
-        Forgery("altered", f"record {refusal} altered: it was not drop_table", alter, f"changed {refusal}"),
-        Forgery("removed", f"record {refusal} removed", remove, f"removed {refusal}"),
-        Forgery("cut", f"the tail cut off, from record {revocation} on", cut, f"truncated {lost}"),
+        Forgery("with one record altered", alter, f"changed: record {attack}"),
+        Forgery(
+            "with one record removed",
+            lambda db: db.execute("delete from records where seq = ?", (attack,)),
+            f"removed: record {attack}",
+        ),
+        Forgery(
+            "with its tail cut off",
+            lambda db: db.execute("delete from records where seq >= ?", (revoked,)),
+            f"truncated: records {revoked} to {last}",
+        ),
     ]
 
 
-async def checkpoint(config: Path, to: Path) -> Done:
-    """Sign the head of the log as it is now. A copy kept elsewhere is what makes all that follows provable."""
-    return await deputize("audit", "checkpoint", "--config", config, "--to", to)
+def _nothing(_: sqlite3.Connection) -> None:
+    """The log itself is left alone."""
 
 
-def forge(store: Path, copy: Path, change: Change) -> None:
-    """Copy the file and change the copy."""
+def _forge(store: Path, copy: Path, change: Change) -> None:
     with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(copy)) as target, target:
         source.backup(target)
         change(target)
 
 
-async def verify(store: Path, against: Path) -> str:
-    """`ok`, or the first thing that verification names: what happened, to which records."""
-    done = await deputize("audit", "verify", "--store", store, "--against", against, "--json")
+async def _verify(store: Path, checkpoint: Path) -> str:
+    """`ok`, or what verification names first: what happened, and to which records."""
+    done = await deputize("audit", "verify", "--store", store, "--against", checkpoint, "--json")
     if done.data.get("ok") is True:
         return "ok"
     findings = done.data.get("findings")
     broken = [item for item in findings if item["breaks"]] if isinstance(findings, list) else []
     if not broken:
-        return f"status {done.status}"
+        return f"no finding, exit status {done.status}"
     first, count = broken[0]["seq"], broken[0]["count"]
-    return f"{broken[0]['kind']} {first}" + (f" to {first + count - 1}" if count > 1 else "")
-
-
-async def verify_all(stores: list[Path], against: Path) -> list[str]:
-    """All at once."""
-    return list(await asyncio.gather(*(verify(store, against) for store in stores)))
+    records = f"record {first}" if count == 1 else f"records {first} to {first + count - 1}"
+    return f"{broken[0]['kind']}: {records}"

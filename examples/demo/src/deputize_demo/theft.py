@@ -1,86 +1,49 @@
 """Scene 4: the researcher's token is stolen, and presented where, how and when it should not be."""
 
-import asyncio
-import json
-import secrets
-import time
-from base64 import urlsafe_b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import Final
-
-import httpx
-import jwt
-from cryptography.hazmat.primitives.asymmetric import ec
-from deputize import Authority
-
-_REVISION: Final = "2026-07-28"  # of MCP
-_OK: Final = 200
+from deputize_demo.credentials import Answer, Thief, present, rejected
+from deputize_demo.stage import Stage
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server said. `error`: the code that it gave, empty where it let the call through."""
+async def theft(stage: Stage) -> None:
+    """Every attempt is wrong in one thing only, so that each refusal has one reason."""
+    stage.screen.heading(
+        "4 · A stolen token",
+        "Somebody gets hold of a token of the researcher, for customers:read at the analytics server, and presents it. "
+        "Each line changes one thing about its rightful use.",
+    )
+    analytics, payroll = stage.setting.analytics.url, stage.setting.payroll.url
+    with stage.root.delegate("researcher", task="a second look") as researcher:
+        access = researcher.access("analytics", ["customers:read"])
+        thief = Thief(access.reveal())  # the theft: the one line by which a token leaves the library
 
-    status: int
-    error: str = ""
+        rightful = await present(analytics, access.headers("POST", analytics), "churn_by_plan")
+        _tell(stage, "where, how and when it belongs", rightful, expected="200 accepted")
 
-    def __str__(self) -> str:
-        return f"{self.status} {self.error or 'accepted'}"
+        more = await present(analytics, access.headers("POST", analytics), "drop_table", table="customers")
+        _tell(stage, "for a tool that needs more", more, expected="403 insufficient_scope")
 
+        elsewhere = await rejected(stage.authority, payroll, access.headers("POST", payroll), "read_salaries")
+        _tell(stage, "at another server", elsewhere, expected="401 wrong_audience")
 
-class Thief:
-    """Holds a token that is not its own, and a key that is."""
+        keyless = await rejected(stage.authority, analytics, thief.headers(analytics), "churn_by_plan")
+        _tell(stage, "with another key", keyless, expected="401 invalid_dpop_proof")
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-        self._key = ec.generate_private_key(ec.SECP256R1())
-
-    def headers(self, url: str) -> dict[str, str]:
-        """The token with a proof (RFC 9449) that is right in everything but the key."""
-        public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        claims = {
-            "htm": "POST",
-            "htu": url,
-            "iat": int(time.time()),  # noqa: TID251  # a thief has no Clock
-            "jti": secrets.token_urlsafe(12),
-            "ath": urlsafe_b64encode(sha256(self._token.encode()).digest()).rstrip(b"=").decode(),
-        }
-        proof = jwt.encode(claims, self._key, algorithm="ES256", headers={"typ": "dpop+jwt", "jwk": public})
-        return {"Authorization": f"DPoP {self._token}", "DPoP": proof}
+    late = await rejected(stage.authority, analytics, access.headers("POST", analytics), "churn_by_plan")
+    _tell(stage, "after the researcher's session closed", late, expected="401 token_revoked")
+    await _control(stage)
 
 
-async def present(url: str, headers: Mapping[str, str], tool: str, **arguments: object) -> Answer:
-    """Call a tool of an MCP server by hand, with these credentials."""
-    versions = {"protocolVersion": _REVISION, "clientInfo": {"name": "by hand", "version": "1"}, "clientCapabilities": {}}
-    meta = {f"io.modelcontextprotocol/{member}": value for member, value in versions.items()}
-    message = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "tools/call",
-        "params": {"name": tool, "arguments": arguments, "_meta": meta},
-    }
-    routing = {
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": _REVISION,
-        "mcp-method": "tools/call",
-        "mcp-name": tool,
-    }
-    async with httpx.AsyncClient(trust_env=False) as client:
-        response = await client.post(url, json=message, headers={**routing, **headers})
-    if response.status_code == _OK:
-        return Answer(_OK)
-    return Answer(response.status_code, str(json.loads(response.content)["error"]["data"]["error"]))
+async def _control(stage: Stage) -> None:
+    """Payroll refuses strangers, and serves its own agent: it is not just out of order."""
+    url = stage.setting.payroll.url
+    with stage.authority.session(user="bob", agent="bookkeeper", task="payday") as bookkeeper:
+        access = bookkeeper.access("payroll", ["salaries:read"])
+        served = await present(url, access.headers("POST", url), "read_salaries", team="sales")
+    _tell(stage, "at payroll by payroll's own agent", served, expected="200 accepted")
 
 
-async def rejected(authority: Authority, url: str, headers: Mapping[str, str], tool: str, **arguments: object) -> Answer:
-    """`present`, with the reason of a 401. It stands in the Authority's log alone: the presenter is told nothing."""
-    before = len(authority.audit)
-    answer = await present(url, headers, tool, **arguments)
-    for _ in range(100):
-        newest = authority.audit.find(type="resource.rejected", limit=1)
-        if newest and int(str(newest[0]["seq"])) >= before:
-            return Answer(answer.status, str(newest[0]["code"]))
-        await asyncio.sleep(0.03)  # the server records after it has answered
-    return answer
+def _tell(stage: Stage, what: str, answer: Answer, *, expected: str) -> None:
+    stage.screen.attempt(what, str(answer), allowed=not answer.reason)
+    stage.checks.add(
+        f"a token presented {what}" if "own agent" not in what else what, expected=expected, observed=answer
+    )

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import httpx2
-from deputize_mcp import TokenExchangeAuth
 from langchain_core.tools import BaseTool, tool
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+
+from deputize_mcp import TokenExchangeAuth
 
 
 class McpServer:

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,53 @@ def test_an_opening_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
         assert refused(path) == "store_newer"
     after = len(os.listdir("/proc/self/fd")) if before else 0  # noqa: PTH208  # a count
     assert after == before
+
+
+# ---- what is erased, and what searching costs
+
+
+def test_nothing_of_what_was_erased_is_left_in_the_file(tmp_path: Path, make: Any) -> None:
+    path = tmp_path / "store.db"
+    store = open_sqlite(path, durability="normal")
+    kept, gone = "kept-5d21", "gone-9c40"
+
+    def op(tx: Any, word: str) -> None:
+        record = make.record(tx.next_seq(), sub=f"local|{word}", tool=word, call_id=word, reference=word)
+        tx.add_record(replace(record, body=word.encode() * 1000, salt=word.encode()))
+        tx.add_tree(word, word.encode())
+        tx.add_session(make.node(word[::-1], txn=word, task=f"task of {word}", task_digest=word))
+
+    for word in (kept, gone, kept + "2"):
+        store.write(lambda tx, word=word: op(tx, word))
+    store.write(lambda tx: (tx.erase(1), tx.erase_tree(gone)))
+    store.write(lambda tx: tx.add_session(make.node("later")))
+    store.close()
+    left = path.read_bytes()
+    assert left.count(kept.encode()) > 1000
+    assert gone.encode() * 2 not in left
+    assert b"task of " + gone.encode() not in left
+    assert b"local|" + gone.encode() not in left
+
+
+@pytest.mark.parametrize(
+    "query", [{"txn": "t"}, {"sid": "s"}, {"jti": "j"}, {"call_id": "c"}, {"reference": "r"}, {"txn": "t", "tool": "x"}]
+)
+def test_a_search_by_a_name_reads_no_more_than_what_has_that_name(
+    tmp_path: Path, make: Any, query: dict[str, str]
+) -> None:
+    store = open_sqlite(tmp_path / "store.db", durability="normal")
+    store.write(lambda tx: tx.add_session(make.node("s", txn="t")))
+    plans: list[str] = []
+
+    def op(tx: Any) -> None:
+        statements: list[str] = []
+        db = tx._db
+        db.set_trace_callback(statements.append)
+        tx.find(**query)
+        db.set_trace_callback(None)
+        plans.extend(row[3] for text in statements for row in db.execute("explain query plan " + text))
+
+    store.read(op)
+    assert plans
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []
+    store.close()

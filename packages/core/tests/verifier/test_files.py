@@ -16,6 +16,7 @@ from deputize.store.rows import KeyRow
 from deputize.store.sqlite import open_sqlite
 from deputize.verifier import FileSource, files
 from deputize.wire import alg, json_strict
+from deputize.wire.published_key import statement
 
 AGENT = "spiffe://example.org/agent/"
 
@@ -26,15 +27,17 @@ def code_of(call: Any, *arguments: Any, **named: Any) -> Any:
     return caught.value.code
 
 
-def key_row(world: Any, **changes: Any) -> Any:
+def key_row(world: Any, key: Any = None, **changes: Any) -> Any:
+    key = key or world.key
     given = {
-        "kid": world.key.kid,
+        "kid": key.kid,
         "use": "sig",
-        "jwk": json_strict.dumps(world.key.public_jwk()),
+        "jwk": json_strict.dumps(key.public_jwk()),
         "sign_from": 0,
         "sign_until": world.now + 600,
         "serve_until": world.now + 900,
         "instance": "one",
+        "proof": key.sign(statement(key.kid, key.alg, "one", 0)),
     }
     return KeyRow(**{**given, **changes})
 
@@ -178,7 +181,7 @@ def test_a_revoked_user_takes_along_what_agents_did_for_themselves_in_the_tree(
 def test_keys_come_and_go_with_the_file(verifier: Any, world: Any, store: Any, source: Any) -> None:
     other = alg.generate()
     assert source.key(other.kid) is None
-    row = key_row(world, kid=other.kid, jwk=json_strict.dumps(other.public_jwk()), sign_until=world.now - 1)
+    row = key_row(world, other, sign_until=world.now - 1)
     store.write(lambda tx: tx.put_key(row))
     assert source.key(other.kid).sign_until == world.now - 1
     store.write(lambda tx: tx.drop_key(world.key.kid))
@@ -198,17 +201,26 @@ def test_a_lease_that_is_renewed_or_ended_is_followed(world: Any, source: Any, s
     assert source.key(world.key.kid).sign_until == world.now - 1
 
 
-@pytest.mark.parametrize("spoil", ["log", "name", "jwk"])
+@pytest.mark.parametrize(
+    "spoil",
+    ["log", "name", "own name", "jwk", "no bytes", "unproved", "proved by another", "of another instance", "endorsed"],
+)
 def test_a_row_that_is_no_signing_key_under_its_own_name_is_not_served(
     world: Any, store: Any, source: Any, spoil: Any
 ) -> None:
     other = alg.generate()
     changes = {
-        "log": {"kid": other.kid, "use": "log", "jwk": json_strict.dumps(other.public_jwk())},
-        "name": {"kid": "another", "jwk": json_strict.dumps(other.public_jwk())},
+        "log": {"use": "log"},
+        "name": {"kid": "another"},
+        "own name": {"kid": "another", "jwk": json_strict.dumps({**other.public_jwk(), "kid": "another"})},
         "jwk": {"kid": "another", "jwk": b"{}"},
+        "no bytes": {"jwk": "{}"},
+        "unproved": {"proof": None},
+        "proved by another": {"proof": world.key.sign(statement(other.kid, other.alg, "one", 0))},
+        "of another instance": {"instance": "two"},
+        "endorsed": {"endorsement": b"by an anchor that is not known here"},
     }[spoil]
-    row = key_row(world, **changes)
+    row = key_row(world, other, **changes)
     store.write(lambda tx: tx.put_key(row))
     assert source.key(row.kid) is None
     assert source.key(world.key.kid) is not None

@@ -50,7 +50,7 @@ def _identify(graph: Run) -> None:
     elif hosted:
         graph.session = session_at(graph)  # the host named the agent when it opened the session
     else:
-        graph.refusal = _unnamed(graph)
+        pass
 
 
 def _name_of(graph: Run) -> str | None:

@@ -25,7 +25,7 @@ from langchain_deputize.binding import ended, note_unnamed
 from langchain_deputize.commands import hands_off
 from langchain_deputize.handoffs import HandOffTool, hand_off_of
 from langchain_deputize.marks import Mark, marked, marking
-from langchain_deputize.runs import RUNS, Run, session_at, top
+from langchain_deputize.runs import RUNS, Run, session_at
 
 LOG: Final = logging.getLogger("langchain_deputize")
 
@@ -78,7 +78,7 @@ class Guard:
     """`with` or `async with` around the body. Entering raises Denied; `checked` looks at the result."""
 
     def __init__(self, call: Call, session: Session, tool: BaseTool | None, declared: Sequence[str] = ()) -> None:
-        names = top(call.parent).agents if call.parent is not None else {}
+        names = call.parent.agents if call.parent is not None else {}
         self._handoff: HandOffTool | None = hand_off_of(
             tool,
             call.known_as,

@@ -199,8 +199,13 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         self, run_id: UUID, parent_run_id: UUID | None, kind: Kind, name: str, metadata: dict[str, Any] | None
     ) -> Run | None:
         """The new run, or None where another handler has told of it."""
+        known = RUNS.get(run_id)
+        if known is not None:
+            known.agents = {**known.agents, **self._agents}
+            return None
         parent = RUNS.enclosing(parent_run_id)
-        run = Run(id=run_id, parent=parent, kind=kind, name=name, agents=self._agents)
+        agents = {**parent.agents, **self._agents} if parent is not None else self._agents
+        run = Run(id=run_id, parent=parent, kind=kind, name=name, agents=agents)
         if metadata:
             run.label = _text(metadata.get("lc_agent_name"))
             run.where = _text(metadata.get("langgraph_node"))

@@ -1,5 +1,6 @@
 """The middleware: guards every tool call of the agent that it is put on."""
 
+import types
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from threading import Lock
@@ -18,6 +19,7 @@ from deputize.runtime import is_refusal, no_session
 from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer, parent_of, session_of
 from langchain_deputize.handler import make_ambient
 from langchain_deputize.handoffs import hand_off_of
+from langchain_deputize.runs import Run
 from langchain_deputize.tools import spec_of
 
 Result = ToolMessage | Command[Any]
@@ -42,8 +44,8 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def __new__(cls, *, hide_denied_tools: bool = False, **_: object) -> Self:
         """One that hides tools has hooks around the model, too."""
-        chosen = _Hiding if hide_denied_tools and not issubclass(cls, _Hiding) else cls
-        return cast("Self", object.__new__(chosen))
+        kind: type[DeputizeMiddleware] = cls
+        return cast("Self", object.__new__(_hiding(kind) if hide_denied_tools else kind))
 
     def __init__(
         self,
@@ -161,7 +163,7 @@ def _member(state: object, key: str | None) -> str | None:
     return value if isinstance(value, str) else None
 
 
-class _Hiding(DeputizeMiddleware):
+class _HidesTools(DeputizeMiddleware):
     """With `hide_denied_tools`: LangChain looks at the class for which hooks to call, and traces each."""
 
     def wrap_model_call(
@@ -179,41 +181,40 @@ class _Hiding(DeputizeMiddleware):
     def _shown(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Fail closed: without a session no tool is shown."""
         parent = parent_of(ensure_config().get("callbacks"))
-        shown = [
-            tool for tool in request.tools if not isinstance(tool, BaseTool) or self._might_use(tool, parent_run=parent)
-        ]
+        shown = [tool for tool in request.tools if not isinstance(tool, BaseTool) or self._might_use(tool, parent)]
         return request if len(shown) == len(request.tools) else request.override(tools=shown)
 
-    def _might_use(self, tool: BaseTool, *, parent_run: Any) -> bool:  # noqa: ANN401  # Run, private to us
-        spec = spec_of(tool)
-        call = Call(tool=tool.name, call_id=None, args={}, parent=parent_run, spec=spec)
+    def _might_use(self, tool: BaseTool, parent: Run | None) -> bool:
+        call = Call(tool=tool.name, call_id=None, args={}, parent=parent, spec=spec_of(tool))
+        to = self._handoffs.get(tool.name)
+        declared = (to,) if to is not None else call.spec.handoff_to
         try:
             session = session_of(call)
-            declared = self._handoffs.get(tool.name)
-            handoff = hand_off_of(
-                tool,
-                call.known_as,
-                {},
-                session,
-                resource=spec.resource,
-                declared=(declared,) if declared else spec.handoff_to,
-            )
-            if handoff is not None:
-                return True  # decided when it is called
-            chain = tuple(reversed(session.chain)) or (session.agent,)
-            subject = session.subject if "|" in session.subject else None
-            entry = session.authority.tool(call.known_as, spec.resource)
-            scopes = spec.scopes if spec.scopes is not None else tuple(entry.scopes)
-            held = {(right.resource, right.scope) for right in session.rights}
-            if not all((entry.resource.url, scope) in held for scope in scopes):
-                return False
-            return (
-                not scopes
-                or session.authority.explain(
-                    chain=chain, tool=call.known_as, scopes=scopes, resource=entry.resource.url, user=subject
-                ).allowed
-            )
+            resource = call.spec.resource
+            handoff = hand_off_of(tool, call.known_as, {}, session, resource=resource, declared=declared)
+            return handoff is not None or _permits(session, call)  # a hand-off is decided when it is called
         except DeputizeError as error:
             if is_refusal(error):
                 return False
             raise
+
+
+def _permits(session: Session, call: Call) -> bool:
+    """What its ceiling holds and policy would permit now: a dry run."""
+    entry = session.authority.tool(call.known_as, call.spec.resource)
+    scopes = call.spec.scopes if call.spec.scopes is not None else tuple(entry.scopes)
+    held = {right.scope for right in session.rights if right.resource == entry.resource.url}
+    if not held.issuperset(scopes):
+        return False
+    chain = tuple(reversed(session.chain)) or (session.agent,)
+    user = session.subject if "|" in session.subject else None
+    asked = session.authority.explain(
+        chain=chain, tool=call.known_as, scopes=scopes, resource=entry.resource.url, user=user
+    )
+    return not scopes or asked.allowed
+
+
+def _hiding(kind: type[DeputizeMiddleware]) -> type[DeputizeMiddleware]:
+    if issubclass(kind, _HidesTools):
+        return kind
+    return _HidesTools if kind is DeputizeMiddleware else types.new_class(kind.__name__, (kind, _HidesTools))

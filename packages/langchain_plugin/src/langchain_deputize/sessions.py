@@ -1,11 +1,11 @@
 """The current session and access, as code under LangChain asks for them."""
 
-from deputize import Access, Session
+from deputize import Session
 from deputize.runtime import ambient_session, current_access, no_session
 from langchain_deputize.handler import DeputizeCallbackHandler
 from langchain_deputize.runs import RUNS, session_at
 
-__all__ = ["Access", "current_access", "current_session", "session_config"]
+__all__ = ["current_access", "current_session", "session_config"]
 
 
 def current_session() -> Session:

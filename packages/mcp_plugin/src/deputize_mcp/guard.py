@@ -41,7 +41,8 @@ class AgentGuard:
     `unlisted`: "deny" or "base". `binding`: "bearer", "dpop" (proofs are checked here) or "optional".
     `external_url`: what clients call this endpoint, where a proxy makes that differ from `resource`.
     `trusted_proxies`: addresses or networks whose X-Forwarded-For is believed, for the record of rejected
-    requests alone. `max_body`: bytes. `record`: "required", "optional" or "off". `revocation_lag`: seconds.
+    requests alone. `max_body`: bytes. `record`: "required", "optional" or "off".
+    `revocation_lag`: seconds that what is known of revocations may be old (an object brings its own bound).
 
     Raises ConfigurationError, here or at start: what does not fit together never serves.
     """

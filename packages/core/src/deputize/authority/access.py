@@ -69,7 +69,7 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
         "access", mode.value, sub, entry.url, " ".join(sorted(request.scopes)), rights_text(request.onward)
     )
 
-    signer = parts.keys.signer()
+    signer = parts.keys.signer(now)
 
     def operation(tx: WriteTx) -> tuple[Grant, Record | None]:
         at = parts.moment(tx)
@@ -81,7 +81,9 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
         earlier = tx.grant(row.jti) if row is not None and row.jti is not None else None
         if earlier is not None and at < earlier.exp and earlier.jkt == jkt:
             if grant_killed(tx, earlier):
-                raise InvalidRequest("the token of this key was revoked; what is new takes a new key", code="token_revoked")
+                raise InvalidRequest(
+                    "the token of this key was revoked; what is new takes a new key", code="token_revoked"
+                )
             said = (earlier.sid, earlier.agent, earlier.sub, earlier.resource, earlier.scope, earlier.mode)
             if said != (node.sid, node.agent, sub, entry.url, request.scopes, mode):
                 raise IntegrityError("the grant that is stored under this key is not the one that was asked for")

@@ -71,8 +71,8 @@ class Engine:
 
     def forked(self) -> None:
         """In a forked child: keys do not move between processes, so it makes its own."""
-        self.parts.keys.forget()
-        self._identities.forget()
+        self.parts.keys.forked()
+        self._identities.forked()
         self._tokens.clear()
 
     @property

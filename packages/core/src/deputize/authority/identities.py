@@ -52,9 +52,14 @@ class Identities:
             return held
 
     def forget(self) -> None:
-        """After a fork or at the end: keys do not move between processes."""
+        """At the end."""
         with self._lock:
             self._held.clear()
+
+    def forked(self) -> None:
+        """In a child process: keys do not move, and whoever held the lock is not here."""
+        self._lock = RLock()
+        self._held = {}
 
     def _issue(self, agent: str, held: Identity | None) -> Identity:
         parts = self._parts
@@ -69,7 +74,7 @@ class Identities:
             raise unknown_agent(parts.rules.registry, client.agent)
         if client.agent not in parts.attested.agents:
             raise AttestationFailed("this agent's registration does not accept attestation in process")
-        signer = parts.keys.signer()
+        signer = parts.keys.signer(parts.now())
         jti = new_id()
 
         def operation(tx: WriteTx) -> int:

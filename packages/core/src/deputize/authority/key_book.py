@@ -15,8 +15,8 @@ from deputize.store.protocol import ReadTx, Store, WriteTx
 from deputize.store.rows import KeyRow
 from deputize.wire import json_strict
 from deputize.wire.alg import LocalKey, VerifyingKey, generate
-from deputize.wire.jwk import verifying_key
 from deputize.wire.jws import Header
+from deputize.wire.published_key import proved_key, statement
 
 LEEWAY = 5  # seconds that a verifier's clock may be off
 CLOCK_MILLIS = 1000
@@ -43,14 +43,19 @@ class KeyBook:
         self.instance = secrets.token_hex(8)
         self._leased: LeasedKey[LocalKey] = LeasedKey(self._make, self._publish)
         self._served: dict[str, Served] = {}
+        self._told: set[str] = set()
         self._seen = -1
 
     def _make(self) -> LocalKey:
         return generate(self._algorithm)
 
-    def signer(self) -> LocalKey:
-        """This process's key; made and published at the first call, its lease renewed at half."""
-        return self._leased.get(self._clock.now())
+    def signer(self, now: float = 0) -> LocalKey:
+        """This process's key; made and published at the first call, its lease renewed at half.
+
+        `now` is the authority's time, which is ahead of this process's clock where that stepped back: what is
+        issued carries it, so the lease has to reach as far.
+        """
+        return self._leased.get(max(now, self._clock.now()))
 
     def check_signer(self, revoked: bool) -> None:  # noqa: FBT001  # what the transaction read of this key
         """A revoked key signs nothing more; the next caller gets a new one. Raises AuthorityUnavailable."""
@@ -58,9 +63,9 @@ class KeyBook:
             self._leased.forget()
             raise AuthorityUnavailable("this process's signing key was revoked; ask again", retry_after=0)
 
-    def forget(self) -> None:
-        """After a fork: the parent's key is not ours to use."""
-        self._leased.forget()
+    def forked(self) -> None:
+        """In a child process: the parent's key is not ours to use."""
+        self._leased.forked()
         self.instance = secrets.token_hex(8)
         self._seen = -1
 
@@ -91,7 +96,9 @@ class KeyBook:
         now = self._clock.now()
         rows = self._store.read(lambda tx: tx.keys())
         live = [row for row in rows if row.use == "sig" and row.kid in self._served and now < row.serve_until]
-        return [{**json_strict.loads(row.jwk), "use": "sig", "sign_until": row.sign_until} for row in live]
+        return [
+            {**json_strict.loads(row.jwk), "kid": row.kid, "use": "sig", "sign_until": row.sign_until} for row in live
+        ]
 
     def live_instances(self, now: float) -> set[str]:
         """Processes other than this one whose lease to sign runs on this store."""
@@ -104,9 +111,10 @@ class KeyBook:
         self._leased.forget()
         if lease is None:
             return
-        now = int(self._clock.now())
+        own = int(self._clock.now())
 
         def operation(tx: WriteTx) -> None:
+            now = max(own, tx.newest_time() // CLOCK_MILLIS)
             rows = tx.keys()
             for row in rows:
                 if row.kid == lease.key.kid:
@@ -124,30 +132,50 @@ class KeyBook:
             return
         served: dict[str, Served] = {}
         for row in self._store.read(_unrevoked):
-            if row.use != "sig" or not self._anchor.accepts(statement_of(row), row.endorsement):
+            if row.use != "sig":
                 continue
             known = self._served.get(row.kid)
             key = known.key if known else self._load(row)
             if key is not None:
                 served[row.kid] = Served(key.until(row.sign_until), row.sign_until, row.serve_until)
+            else:
+                self._tell_of(row)
         self._served = served
         self._seen = count
 
-    @staticmethod
-    def _load(row: KeyRow) -> VerifyingKey | None:
-        """A row counts only if its key is well formed, named by its own thumbprint and proved by its holder."""
-        try:
-            key = verifying_key(json_strict.loads(row.jwk))
-        except DeputizeError:
+    def _load(self, row: KeyRow) -> VerifyingKey | None:
+        key = proved_key(row.kid, row.jwk, row.instance, row.sign_from, row.proof)
+        if key is None:
             return None
-        proved = row.proof is not None and key.verify(row.proof, statement_of(row, lease=False))
-        return key if proved and key.kid == row.kid else None
+        return key if self._anchor.accepts(_endorsed(row, key.alg), row.endorsement) else None
+
+    def _tell_of(self, row: KeyRow) -> None:
+        """A row that does not hold is a security event: recorded once by each process that meets it."""
+        if row.kid in self._told:
+            return
+        self._told.add(row.kid)
+        now = self._clock.now()
+
+        def operation(tx: WriteTx) -> None:
+            append(
+                tx,
+                Event(
+                    type="key.refused",
+                    outcome="denied",
+                    time=max(int(now * CLOCK_MILLIS), tx.newest_time()),
+                    policies=("key-proof",),
+                    detail={"kid": row.kid[:128], "anchor": self._anchor.name},
+                ),
+            )
+
+        self._store.write(operation)
 
     def _publish(self, lease: Lease[LocalKey]) -> None:
+        key = lease.key
         row = KeyRow(
-            kid=lease.key.kid,
+            kid=key.kid,
             use="sig",
-            jwk=json_strict.dumps(lease.key.public_jwk()),
+            jwk=json_strict.dumps(key.public_jwk()),
             sign_from=lease.sign_from,
             sign_until=lease.sign_until,
             serve_until=lease.sign_until + self._longest + LEEWAY,
@@ -157,8 +185,8 @@ class KeyBook:
         )
         row = replace(
             row,
-            endorsement=self._anchor.endorse(statement_of(row)),
-            proof=lease.key.sign(statement_of(row, lease=False)),
+            endorsement=self._anchor.endorse(_endorsed(row, key.alg)),
+            proof=key.sign(statement(row.kid, key.alg, row.instance, row.sign_from)),
         )
         now = self._clock.now()
 
@@ -188,15 +216,6 @@ def _unrevoked(tx: ReadTx) -> list[KeyRow]:
     return [row for row in rows if tx.revoked(Kind.KEY, row.kid) is None]
 
 
-def statement_of(row: KeyRow, *, lease: bool = True) -> bytes:
-    """What an anchor endorses ({thumbprint, alg, sign_from, sign_until, instance}) or a key proves of itself."""
-    alg = json_strict.loads(row.jwk).get("alg", "")
-    body: dict[str, object] = {
-        "alg": alg,
-        "instance": row.instance,
-        "kid": row.kid,
-        "sign_from": row.sign_from,
-    }
-    if lease:
-        body["sign_until"] = row.sign_until
-    return b"deputize key v1\n" + json_strict.dumps(dict(sorted(body.items())))
+def _endorsed(row: KeyRow, alg: str) -> bytes:
+    """What an anchor endorses: {thumbprint, alg, sign_from, sign_until, instance}."""
+    return statement(row.kid, alg, row.instance, row.sign_from, row.sign_until)

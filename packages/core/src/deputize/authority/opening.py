@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deputize.audit.record import rec_claim
 from deputize.authority.idempotency import DigestOf, key_digest, keyed_digest, recall, rights_text
@@ -35,7 +35,7 @@ class Opened:
     """A session and a token for it, bound to `jkt`. `expires` is of the token, seconds since the epoch."""
 
     node: Node
-    token: str
+    token: str = field(repr=False)
     jkt: str
     expires: int
     narrowed: tuple[tuple[Right, str], ...]
@@ -200,7 +200,7 @@ def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, f
     if plan.task is not None and len(plan.task) > MAX_TASK:
         raise InvalidRequest(f"a task's text is at most {MAX_TASK} characters")
 
-    signer = parts.keys.signer()
+    signer = parts.keys.signer(plan.node.created)
 
     def operation(tx: WriteTx) -> tuple[Node, Record, bool]:
         now = parts.moment(tx)

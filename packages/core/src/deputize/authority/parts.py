@@ -13,6 +13,7 @@ from deputize.model.limits import Limits
 from deputize.model.registry import Registry
 from deputize.model.session import Node
 from deputize.store.protocol import ReadTx, Store
+from deputize.verifier.process import ProcessLock
 
 ACTIVE_POLICY: Final = "policy.active"  # meta row: the digest that the store decides by
 

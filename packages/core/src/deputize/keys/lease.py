@@ -65,6 +65,11 @@ class LeasedKey(Generic[K]):
             return lease.key
 
     def forget(self) -> None:
-        """Drop the key: after a fork, or at an orderly end."""
+        """Drop the key: at an orderly end, or because it was revoked."""
         with self._lock:
             self._lease = None
+
+    def forked(self) -> None:
+        """In a child process: the key is the parent's, and so may be the thread that holds the lock."""
+        self._lock = RLock()
+        self._lease = None

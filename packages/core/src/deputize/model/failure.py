@@ -82,6 +82,11 @@ class Denied(DeputizeError):
         super().__init__(denial.for_developer(), code=denial.code, reference=denial.reference or None)
         self.denial = denial
 
+    def __repr__(self) -> str:
+        """Frameworks show a model the `repr` of what a tool raised: it says no more than `for_model`."""
+        denial = self.denial
+        return f"{type(self).__name__}({denial.code!r}, policy={denial.policy!r}, reference={denial.reference!r})"
+
 
 class SessionEnded(Denied):
     """The session, or one above it, is expired, closed or revoked."""

@@ -6,6 +6,7 @@ deny. What is unknown or not of the schema's shape is refused before any policy 
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Literal
@@ -16,6 +17,7 @@ import orjson
 from deputize.model.decision import DEFAULT_DENY, Action, ContextValue, Question, Verdict
 from deputize.model.identity import is_user
 from deputize.model.registry import Registry
+from deputize.model.resource import Right
 from deputize.model.rules import ImpersonationGrant, PolicyFile, UserRule
 from deputize.policy import schema
 from deputize.policy.entities import NO_WORKLOADS, EntityStore, registry_entities, user_entity
@@ -28,6 +30,8 @@ MAX_NEAREST: Final = 5
 _MAX_ERROR: Final = 200  # characters
 _SLICES: Final = 4096
 _HANDLES: Final = 4096
+_ANSWERS: Final = 4096
+Roots = tuple[frozenset[Uid], tuple[Uid, ...], str, tuple[str, ...]]  # names in policies, entities asked of, user, groups
 _ACTIONS: Final[Mapping[Action, Line]] = {action: (("Action", action),) for action in schema.MEMBERS}
 
 
@@ -84,6 +88,7 @@ class CedarEngine:
         self._digest = _digest(registry, ests, self._entities)
         self._slice = lru_cache(_SLICES)(self._make_slice)
         self._handle = lru_cache(_HANDLES)(self._make_handle)
+        self._answer = lru_cache(_ANSWERS)(self._evaluate)
 
     @property
     def digest(self) -> str:
@@ -122,9 +127,28 @@ class CedarEngine:
             return _refusal(wrong)
         key = self._key(question)
         view = self._slice(key)
-        result = cedarpy.is_authorized_batch(
-            [_request(question, view.reads)], view.policies, self._handle(*self._roots(question, view))
-        )[0]
+        reads = view.reads
+        read = tuple(item for item in question.context.items() if reads is None or item[0] in reads)
+        verdict = self._answer(
+            key, question.action, question.principal, question.right, read, self._roots(question, view)
+        )
+        if verdict.allowed or verdict.policies != (DEFAULT_DENY,):
+            return verdict
+        return replace(verdict, nearest=self._nearest(question))
+
+    def _evaluate(
+        self,
+        key: Key,
+        action: Action,
+        principal: str,
+        right: Right,
+        read: tuple[tuple[str, ContextValue], ...],
+        roots: Roots,
+    ) -> Verdict:
+        """Ask the engine. Its arguments are all that the engine is given, so the answer to them is kept."""
+        view = self._slice(key)
+        request = _request(action, principal, right, read)
+        result = cedarpy.is_authorized_batch([request], view.policies, self._handle(*roots))[0]
         reasons = tuple(sorted(result.diagnostics.reasons))
         errors = tuple(sorted(text[:_MAX_ERROR] for text in result.diagnostics.errors))
         if result.decision is cedarpy.Decision.Allow and not errors:
@@ -133,9 +157,12 @@ class CedarEngine:
             return Verdict(allowed=False, policies=(DEFAULT_DENY,), errors=errors or ("the engine gave no decision",))
         if result.decision is cedarpy.Decision.Allow:
             return Verdict(allowed=False, policies=_erring(errors, view) or (DEFAULT_DENY,), errors=errors)
-        if reasons:
-            return Verdict(allowed=False, policies=reasons, errors=errors)
-        return Verdict(allowed=False, policies=(DEFAULT_DENY,), errors=errors, nearest=self._nearest(question))
+        return Verdict(allowed=False, policies=reasons or (DEFAULT_DENY,), errors=errors)
+
+    def forget(self) -> None:
+        """Drop what may be computed again: the answers to questions that were asked before."""
+        self._answer.cache_clear()
+
 
     def _problem(self, question: Question) -> str | None:
         """What makes the question unanswerable, or None. Unknown things are refused before policy."""
@@ -172,7 +199,7 @@ class CedarEngine:
     def _make_slice(self, key: Key) -> Slice:
         return self._index.slice(self._index.select(key))
 
-    def _roots(self, question: Question, view: Slice) -> tuple[frozenset[Uid], tuple[Uid, ...], str, tuple[str, ...]]:
+    def _roots(self, question: Question, view: Slice) -> Roots:
         """What the slice can look at: its own names, principal, resource, and entities in the members it reads."""
         members = schema.MEMBERS[question.action]
         principal = ("User" if question.action == "grant" else "Agent", question.principal)
@@ -196,19 +223,19 @@ class CedarEngine:
         return tuple(name for name in near if name in self._permits)[:MAX_NEAREST]
 
 
-def _request(question: Question, reads: frozenset[str] | None) -> dict[str, object]:
+def _request(
+    action: Action, principal: str, right: Right, read: tuple[tuple[str, ContextValue], ...]
+) -> dict[str, object]:
     """The request as the engine takes it, with the members of the context that the slice reads.
 
     The context goes as JSON text and uids as dicts: ids in any spelling pass, and it is the fastest form.
     """
-    members = schema.MEMBERS[question.action]
-    context = {
-        name: _value(value, members[name]) for name, value in question.context.items() if reads is None or name in reads
-    }
+    members = schema.MEMBERS[action]
+    context = {name: _value(value, members[name]) for name, value in read}
     return {
-        "principal": {"type": "User" if question.action == "grant" else "Agent", "id": question.principal},
-        "action": {"type": "Action", "id": question.action},
-        "resource": {"type": "Scope", "id": question.right.entity},
+        "principal": {"type": "User" if action == "grant" else "Agent", "id": principal},
+        "action": {"type": "Action", "id": action},
+        "resource": {"type": "Scope", "id": right.entity},
         "context": orjson.dumps(context).decode(),
     }
 

@@ -3,16 +3,19 @@
 from typing import TYPE_CHECKING, Final
 
 from deputize.authority.reported import record_rejections
+from deputize.model.revocation import Kind
 from deputize.verifier import FileSource, RevocationSet, Verifier
 
 if TYPE_CHECKING:
     from deputize.authority.parts import Parts
     from deputize.facade.authority import Authority
-    from deputize.model.revocation import RevocationView
+    from deputize.model.revocation import RevocationEntry, RevocationView
+    from deputize.store.protocol import ReadTx
     from deputize.wire.alg import VerifyingKey
 
 _MEMORY: Final = ":memory:"
 _SQLITE: Final = "sqlite:"
+_ALL: Final = 2**62  # sessions
 BOUND: Final = 10.0  # seconds that what is known of revocations may be old
 
 
@@ -56,12 +59,28 @@ class _InProcess:
         """See RevocationSource."""
         count = self._parts.store.change_count()
         if count != self._seen:
-            for entry in self._parts.store.read(lambda tx: tx.revocations(after_seq=self._newest)):
+            for entry, sids in self._parts.store.read(self._since):
                 self._revoked.add(entry)
+                self._revoked.end(sids, entry.kind)
                 self._newest = max(self._newest, entry.seq)
             self._seen = count
         return self._revoked
 
+    def _since(self, tx: "ReadTx") -> "list[tuple[RevocationEntry, list[str]]]":
+        """What was revoked since the last look, and the sessions that a user or agent took along."""
+        return [(entry, _sessions_of(tx, entry)) for entry in tx.revocations(after_seq=self._newest)]
+
     def age(self) -> float:
         """See RevocationSource."""
         return 0.0
+
+
+def _sessions_of(tx: "ReadTx", entry: "RevocationEntry") -> list[str]:
+    """A token below them need not name the user or agent: a link, or what a suspended agent handed on."""
+    if entry.kind is Kind.USER:
+        found = [node for node in tx.sessions(sub=entry.id, limit=_ALL) if node.sid == node.txn]
+    elif entry.kind is Kind.AGENT:
+        found = tx.sessions(agent=entry.id, limit=_ALL)
+    else:
+        return []
+    return [node.sid for node in found if entry.before is None or node.created <= entry.before]

@@ -66,7 +66,8 @@ class CallScope:
     """`with` or `async with` around a tool's body. Entering asks, leaving records what came of it.
 
     Inside, `current_session()` is the session that was asked, and `current_access()` mints for this call. A
-    scope that opens inside the guard of the same call changes nothing and records nothing.
+    scope that opens inside the guard of the same call changes nothing and records nothing; one that needs other
+    scopes, or is of another resource, is asked for like any other.
     """
 
     def __init__(self, session: "Session", call: "ToolCall") -> None:
@@ -77,9 +78,17 @@ class CallScope:
 
     def _same(self) -> "ToolCall | None":
         outer = ambient.CALL.get()
-        if outer is None or not guarded(self._call.call_id) or outer.tool != self._call.tool:
+        if outer is None or not guarded(self._call.call_id):
             return None
-        return outer if outer.session.id == self._session.id else None
+        inner = self._call
+        same = (outer.tool, outer.session.id, outer.resource, outer.scopes, outer.to) == (
+            inner.tool,
+            self._session.id,
+            inner.resource,
+            inner.scopes,
+            inner.to,
+        )
+        return outer if same else None
 
     def _enter_session(self) -> None:
         if ambient.SESSION.get() is not self._session:

@@ -15,7 +15,9 @@ R = TypeVar("R")
 
 
 @overload
-def tool(fn: Callable[P, R], /) -> Callable[P, R]: ...
+def tool(
+    fn: Callable[P, R], /, *, scopes: Sequence[str] | None = None, resource: str | None = None, name: str | None = None
+) -> Callable[P, R]: ...
 
 
 @overload

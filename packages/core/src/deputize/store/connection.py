@@ -15,6 +15,7 @@ BUSY_TIMEOUT: Final = 10.0  # seconds that one process waits for another's trans
 _LOOK: Final = 0.001  # seconds between two tries
 _CREATING: Final = threading.Lock()
 _OLDEST_SQLITE: Final = (3, 35, 0)  # `returning`
+_WAL_BYTES: Final = 64 * 1024 * 1024  # what is kept of the log's file after a long reader let it grow
 _WAL_PAGES: Final = 4000  # between checkpoints: a busy page is then written back once for many commits
 
 _CODES: Final = {
@@ -29,7 +30,6 @@ _CODES: Final = {
     sqlite3.SQLITE_NOTADB: ("store_corrupt", "the file is no SQLite database"),
     sqlite3.SQLITE_CONSTRAINT: ("store_conflict", "the row exists"),
 }
-
 
 Refusal = tuple[str, str]  # message, code
 READONLY: Final = ("the store was opened for reading only", "store_readonly")
@@ -102,6 +102,7 @@ def prepare_writer(db: sqlite3.Connection, *, full: bool) -> None:
     _use_wal(db)
     set_sync(db, full=full)
     db.execute(f"pragma wal_autocheckpoint = {_WAL_PAGES:d}")
+    db.execute(f"pragma journal_size_limit = {_WAL_BYTES:d}")
     db.execute("pragma secure_delete = on")
     db.execute("pragma temp_store = memory")
 

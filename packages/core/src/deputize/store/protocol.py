@@ -124,7 +124,8 @@ class ReadTx(Protocol):
     ) -> list[Record]:
         """The newest `limit` records that match all that was given, oldest first.
 
-        `since_ms` <= time < `until_ms`. Erased records match by txn, sid, jti, type, outcome and time only.
+        `since_ms` <= time < `until_ms`. A record that names a session and a tree names that session's tree.
+        Erased records match by txn, sid, jti, type, outcome and time only.
         """
         ...
 

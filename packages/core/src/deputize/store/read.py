@@ -209,7 +209,6 @@ class SqliteRead:
         """See ReadTx."""
         given = (
             ("txn = ?", txn),
-            ("sid = ?", sid),
             ("jti = ?", jti),
             ("agent = ?", agent),
             ("sub = ?", sub),
@@ -222,10 +221,22 @@ class SqliteRead:
             ("time >= ?", since_ms),
             ("time < ?", until_ms),
         )
-        parts = [(part, value) for part, value in given if value is not None]
-        sql = _FOUND + (" and ".join(part for part, _ in parts) or "1") + " order by seq desc limit ?"
-        rows = self._db.execute(sql, (*(value for _, value in parts), limit)).fetchall()
+        where = [part for part, value in given if value is not None]
+        values: list[str | int] = [value for _, value in given if value is not None]
+        if sid is not None:
+            part, more = ("sid = ?", [sid]) if txn is not None else self._of_session(sid)
+            where.append(part)
+            values += more
+        sql = _FOUND + (" and ".join(where) or "1") + " order by seq desc limit ?"
+        rows = self._db.execute(sql, (*values, limit)).fetchall()
         return [codec.record_from(row) for row in reversed(rows)]
+
+    def _of_session(self, sid: str) -> tuple[str, list[str]]:
+        """A session's records by its tree: an index of their own would cost every exchange a page."""
+        row = self._db.execute("select txn from sessions where sid = ?", (sid,)).fetchone()
+        if row is None:
+            return "sid = ?", [sid]
+        return "((txn = ? and sid = ?) or (txn is null and sid = ?))", [row[0], sid, sid]
 
     def leaves(self, start: int, end: int) -> list[bytes]:
         """See ReadTx."""

@@ -49,10 +49,11 @@ _FIRST: Final = (
     ) without rowid""",
     """create table records (
         seq integer primary key, time integer not null, type text not null, leaf blob not null,
-        salt blob, body blob, txn text, sid text, jti text, agent text, sub text, tool text, resource text,
-        outcome text, call_id text, reference text
+        txn text, sid text, jti text, agent text, sub text, tool text, resource text, outcome text,
+        call_id text, reference text, salt blob, body blob
     )""",
     "create index records_txn on records (txn) where txn is not null",
+    "create index records_sid on records (sid) where txn is null and sid is not null",
     "create index records_jti on records (jti) where jti is not null",
     "create index records_call on records (call_id) where call_id is not null",
     "create index records_reference on records (reference) where reference is not null",

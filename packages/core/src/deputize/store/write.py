@@ -21,7 +21,8 @@ _REVOKE: Final = (
     "insert into revocations (kind, id, at, until, before, seq, reason) values (?, ?, ?, ?, ?, ?, ?) "
     "on conflict (id, kind) do update set until = max(until, excluded.until), "
     "before = max(coalesce(before, excluded.before), coalesce(excluded.before, before)), "
-    "seq = max(seq, excluded.seq), reason = excluded.reason"
+    "reason = case when excluded.seq < seq then reason else excluded.reason end, seq = max(seq, excluded.seq), "
+    "at = min(at, excluded.at)"
 )
 _REMEMBER: Final = (
     "insert into remembered (key, digest, sid, jti, until) values (?, ?, ?, ?, ?) "

@@ -149,11 +149,11 @@ class Writer:
                 connection.set_sync(db, full=True)
             connection.begin_immediate(db, self.patience)
             schema.refuse_newer(schema.version_of(db))
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._undo(db, error)
-            raise connection.store_error(error) from error
-        except BaseException:
-            self._undo(db)
+            self._relax(sync=sync)
+            if isinstance(error, sqlite3.Error):
+                raise connection.store_error(error) from error
             raise
         return db
 
@@ -168,7 +168,7 @@ class Writer:
         db.execute("commit")
         self._commits += 1
 
-    def _undo(self, db: sqlite3.Connection, error: sqlite3.Error | None = None) -> None:
+    def _undo(self, db: sqlite3.Connection, error: BaseException | None = None) -> None:
         """Back to no transaction; a connection that may be damaged is given up for a new one."""
         if db is not self._db:
             return

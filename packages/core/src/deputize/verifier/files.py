@@ -11,14 +11,13 @@ from typing import Final
 from urllib.parse import quote
 
 from deputize.model.clock import Clock
-from deputize.model.failure import InvalidToken, StoreError
+from deputize.model.failure import StoreError
 from deputize.model.revocation import Kind, RevocationEntry, RevocationView
 from deputize.system import SystemClock
 from deputize.verifier.process import ProcessLock
 from deputize.verifier.sources import RevocationSet
 from deputize.wire.alg import VerifyingKey
-from deputize.wire.json_strict import loads
-from deputize.wire.jwk import verifying_key
+from deputize.wire.published_key import proved_key
 
 LAG: Final = 1.0  # seconds
 FILE_NAME: Final = "deputize.db"
@@ -26,7 +25,11 @@ FILE_NAME: Final = "deputize.db"
 # All that is known here of the store's tables. A file of a newer schema is refused.
 SCHEMA: Final = 1
 APPLICATION_ID: Final = 0x44505459
-_KEYS: Final = "select kid, jwk, sign_until, serve_until from keys where use = 'sig'"
+# A row that an anchor endorsed needs the anchor to be checked; this reader knows none.
+_KEYS: Final = (
+    "select kid, jwk, instance, sign_from, proof, sign_until, serve_until from keys "
+    "where use = 'sig' and endorsement is null"
+)
 _REVOCATIONS: Final = (
     "select kind, id, at, until, before, seq, reason from revocations where seq > ? order by seq, kind, id"
 )
@@ -161,16 +164,13 @@ class FileSource:
         finally:
             db.execute("rollback")
         self._newest = max([self._newest, *(row[5] for row in rows)])
-        self._keys = {kid: kept for kid, *rest in keys if (kept := self._key(kid, *rest)) is not None}
-
-    def _key(self, kid: str, jwk: bytes, sign_until: int, serve_until: int) -> tuple[VerifyingKey, int] | None:
-        """A row counts only under the thumbprint of its key."""
-        known = self._keys.get(kid)
-        try:
-            key = known[0] if known is not None else verifying_key(loads(jwk))
-        except InvalidToken:
-            return None
-        return (key.until(sign_until), serve_until) if key.kid == kid else None
+        served: dict[str, tuple[VerifyingKey, int]] = {}
+        for kid, jwk, instance, sign_from, proof, sign_until, serve_until in keys:
+            known = self._keys.get(kid)
+            key = known[0] if known is not None else proved_key(kid, jwk, instance, sign_from, proof)
+            if key is not None:
+                served[kid] = (key.until(sign_until), serve_until)
+        self._keys = served
 
 
 def _sessions_of(db: sqlite3.Connection, entry: RevocationEntry) -> list[str]:

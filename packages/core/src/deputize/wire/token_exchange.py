@@ -10,8 +10,8 @@ from typing import Final, Literal
 from urllib.parse import parse_qsl
 
 from deputize.model.failure import InvalidRequest
-from deputize.model.resource import check_resource, parse_scope
 from deputize.model.mode import Mode
+from deputize.model.resource import check_resource, parse_scope
 from deputize.wire.json_strict import dumps, loads
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"

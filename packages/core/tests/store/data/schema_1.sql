@@ -17,12 +17,12 @@ CREATE TABLE meta (name text primary key, value text not null) without rowid;
 INSERT INTO "meta" VALUES('policy','p');
 CREATE TABLE records (
         seq integer primary key, time integer not null, type text not null, leaf blob not null,
-        salt blob, body blob, txn text, sid text, jti text, agent text, sub text, tool text, resource text,
-        outcome text, call_id text, reference text
+        txn text, sid text, jti text, agent text, sub text, tool text, resource text, outcome text,
+        call_id text, reference text, salt blob, body blob
     );
-INSERT INTO "records" VALUES(0,1750000000000,'session.opened',X'5FECEB66FFC86F38D952786C6D696C79C2DBC239DD4E91B46729D73A27FB57E9',X'73737373737373737373737373737373',X'7B226E223A307D','root','root',NULL,NULL,'local|alice',NULL,NULL,'permitted',NULL,NULL);
-INSERT INTO "records" VALUES(1,1750000000001,'session.delegated',X'6B86B273FF34FCE19D6B804EFF5A3F5747ADA4EAA22F1D49C01E52DDB7875B4B',X'73737373737373737373737373737373',X'7B226E223A317D','root','below',NULL,NULL,NULL,NULL,NULL,'permitted',NULL,NULL);
-INSERT INTO "records" VALUES(2,1750000000002,'exchange.permitted',X'D4735E3A265E16EEE03F59718B9B5D03019C07D8B6C51F90DA3A666EEC13AB35',X'73737373737373737373737373737373',X'7B226E223A327D','root','below','j',NULL,NULL,NULL,NULL,'permitted',NULL,NULL);
+INSERT INTO "records" VALUES(0,1750000000000,'session.opened',X'5FECEB66FFC86F38D952786C6D696C79C2DBC239DD4E91B46729D73A27FB57E9','root','root',NULL,NULL,'local|alice',NULL,NULL,'permitted',NULL,NULL,X'73737373737373737373737373737373',X'7B226E223A307D');
+INSERT INTO "records" VALUES(1,1750000000001,'session.delegated',X'6B86B273FF34FCE19D6B804EFF5A3F5747ADA4EAA22F1D49C01E52DDB7875B4B','root','below',NULL,NULL,NULL,NULL,NULL,'permitted',NULL,NULL,X'73737373737373737373737373737373',X'7B226E223A317D');
+INSERT INTO "records" VALUES(2,1750000000002,'exchange.permitted',X'D4735E3A265E16EEE03F59718B9B5D03019C07D8B6C51F90DA3A666EEC13AB35','root','below','j',NULL,NULL,NULL,NULL,'permitted',NULL,NULL,X'73737373737373737373737373737373',X'7B226E223A327D');
 CREATE TABLE remembered (
         key text primary key, digest text not null, sid text, jti text, until integer not null
     ) without rowid;
@@ -57,6 +57,7 @@ CREATE INDEX sessions_agent on sessions (agent, exp);
 CREATE INDEX grants_txn on grants (txn);
 CREATE INDEX revocations_seq on revocations (seq);
 CREATE INDEX records_txn on records (txn) where txn is not null;
+CREATE INDEX records_sid on records (sid) where txn is null and sid is not null;
 CREATE INDEX records_jti on records (jti) where jti is not null;
 CREATE INDEX records_call on records (call_id) where call_id is not null;
 CREATE INDEX records_reference on records (reference) where reference is not null;

@@ -1,0 +1,83 @@
+"""Scene 5: while agents work, alice's sessions are cut off from another process."""
+
+import asyncio
+from typing import Final
+
+from langchain_core.language_models import BaseChatModel
+
+from deputize_demo import scripts
+from deputize_demo.command_line import Done, deputize
+from deputize_demo.credentials import present
+from deputize_demo.narrator import Narrator
+from deputize_demo.stage import Stage, number, outcome
+from deputize_demo.words import name
+
+AGENTS: Final = ("researcher", "writer", "supervisor")
+_PATIENCE: Final = 60.0  # seconds until both agents are at work
+
+
+async def revocation(stage: Stage, scripted: BaseChatModel, interlude: scripts.Interlude) -> None:
+    """Revoke between two calls of researcher and writer; the next call of each has to be refused."""
+    stage.screen.heading(
+        "5 · Cut off from outside",
+        f"alice asks: {scripts.WATCH}",
+        "Both work at the same time. Between two of their calls somebody revokes alice, in another process.",
+    )
+    narrator = Narrator(stage.screen, stage.root, stage.setting.analytics).skip()
+    async with narrator:
+        question = {"messages": [{"role": "user", "content": scripts.WATCH}]}
+        run = asyncio.create_task(stage.agents(scripted).ainvoke(question))
+        try:
+            await _until_both_pause(run, interlude)
+            narrator.catch_up()
+            await _cut_off(stage)
+        finally:
+            interlude.over()
+        await run
+    _check(stage)
+
+
+async def _until_both_pause(run: "asyncio.Task[object]", interlude: scripts.Interlude) -> None:
+    pause = asyncio.create_task(interlude.all_here())
+    try:
+        await asyncio.wait({run, pause}, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        pause.cancel()
+
+
+async def _cut_off(stage: Stage) -> None:
+    researcher = next(stage.authority.sessions(agent="researcher", live=True))
+    access = researcher.access("analytics", ["customers:read"])  # from before, to be presented afterwards
+    arguments = ("session", "revoke", "--user", "alice", "--reason", "left the company")
+    stage.screen.command(" ".join(("deputize", *arguments[:-1], f'"{arguments[-1]}"')))
+    done = await deputize(*arguments, "--config", stage.setting.config)
+    stage.screen.aside("it prints:", done.output)
+    _check_command(stage, done)
+    url = stage.setting.analytics.url
+    answer = await present(url, access.headers("POST", url), "churn_by_plan")
+    stage.checks.add("the server refuses a token from before", expected="401 invalid_token", observed=answer)
+
+
+def _check_command(stage: Stage, done: Done) -> None:
+    states = {node.agent: node.state for node in stage.root.tree().walk()}
+    stage.checks.add("another process revokes alice", expected="exit status 0", observed=f"exit status {done.status}")
+    stage.checks.add(
+        "every open session of the tree is revoked",
+        expected="researcher revoked, supervisor revoked, writer revoked",
+        observed=", ".join(f"{agent} {state}" for agent, state in sorted(states.items())),
+    )
+
+
+def _check(stage: Stage) -> None:
+    revoked = stage.authority.audit.find(type="user.revoked", limit=1)
+    since = number(revoked[0]) if revoked else len(stage.authority.audit)
+    later = [record for record in stage.records("tool.denied") if number(record) > since]
+    for agent in AGENTS:
+        fates = [outcome(record) for record in later if name(record.get("agent")) == agent]
+        stage.checks.add(
+            f"the next call of the {agent} is refused",
+            expected="denied by session-revoked",
+            observed=fates[0] if fates else "never called",
+        )
+    started = sum(number(record) > since for record in stage.records("tool.started"))
+    stage.checks.add("nothing ran after the revocation", expected="0 calls", observed=f"{started} calls")
