@@ -76,8 +76,7 @@ def _play(setting: Setting, screen: Screen, model: str | None) -> "Outcome":
     from deputize_demo.story import play  # noqa: PLC0415  # see above
 
     chosen = _chat_model(model) if model is not None else None
-    for server in (setting.analytics, setting.payroll):
-        server.wait()
+    setting.analytics.wait()
     return asyncio.run(play(setting, screen, chosen))
 
 

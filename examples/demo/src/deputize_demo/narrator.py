@@ -7,7 +7,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from deputize import Session
-from deputize_demo.screen import Screen
+from deputize.errors import DeputizeError
+from deputize.runtime import answer_for_model
+from deputize_demo.screen import HAND_OFF, Screen
 from deputize_demo.servers import Server
 from deputize_demo.words import Record, detail, listed, name, person, texts
 
@@ -104,18 +106,19 @@ class Narrator:
                 self._tell_call(depth, who, record)
             case "resource.call_finished" | "resource.call_failed":
                 for line in self._server.said():
-                    self._screen.aside(f"{self._server.name} server:", line)
+                    self._screen.aside(f"{self._server.name}:", line)
             case _:
                 pass
 
     def _tell_call(self, depth: int, who: str, record: Record) -> None:
-        needs = " ".join(texts(record.get("scopes"))) or "a hand-off"
+        needs = " ".join(texts(record.get("scopes"))) or HAND_OFF
         policy = (texts(record.get("policies")) or ["default-deny"])[0]
         allowed = record["type"] == "tool.started"
         self._screen.call(depth, who, str(record.get("tool")), needs, policy, allowed=allowed)
-        message = self._messages.about(record)
-        if not allowed and message is not None and record.get("tool") in self._explain:
-            self._screen.block("the developer reads in the log:", message)
+        refusal = self._messages.about(record)
+        if not allowed and refusal is not None and record.get("tool") in self._explain:
+            self._screen.aside("the model reads:", answer_for_model(refusal))
+            self._screen.block("the developer reads, in the log:", str(refusal))
 
     def _remember_depth(self, record: Record) -> None:
         if record["type"] == "session.opened":
@@ -127,15 +130,16 @@ def _number(record: Record) -> int:
 
 
 class _Messages(logging.Handler):
-    """What the plugin logged, to be found by the reference of a refusal."""
+    """What the plugin told developers: refusals, to be found by their reference."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._messages: list[str] = []
+        self._refusals: dict[str, DeputizeError] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._messages.append(record.getMessage())
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, DeputizeError) and argument.reference is not None:
+                self._refusals[argument.reference] = argument
 
-    def about(self, record: Record) -> str | None:
-        reference = str(record.get("reference") or "-")
-        return next((message for message in self._messages if reference in message), None)
+    def about(self, record: Record) -> DeputizeError | None:
+        return self._refusals.get(str(record.get("reference")))

@@ -12,7 +12,7 @@ from deputize_demo.stage import Stage
 from deputize_demo.words import Record, texts
 
 RULE: Final = "changes-need-a-signed-in-user"  # in config/policies/house.cedar
-HEARD: Final = "researcher calls read_customers for local|alice, sent by supervisor, token for customers:read"
+HEARD: Final = "researcher calls read_customers for local|alice via supervisor with customers:read"
 
 
 async def report(stage: Stage, scripted: BaseChatModel, model: BaseChatModel | None) -> None:
@@ -21,7 +21,8 @@ async def report(stage: Stage, scripted: BaseChatModel, model: BaseChatModel | N
         "1 · The report",
         f"alice asks: {scripts.REPORT}",
         "Each hand-off opens a Session that can do no more than the one above it. Each tool call gets an Access of its "
-        "own: for one server and one scope, and worthless without the agent's key.",
+        "own: for one server and one scope, and worthless without the agent's key. Lines of `analytics` are what that "
+        "server prints of its caller.",
     )
     narrator = Narrator(
         stage.screen,
@@ -44,7 +45,7 @@ async def report(stage: Stage, scripted: BaseChatModel, model: BaseChatModel | N
 async def _ask(stage: Stage, narrator: Narrator, model: BaseChatModel) -> None:
     async with narrator:
         answer = await stage.agents(model).ainvoke({"messages": [{"role": "user", "content": scripts.REPORT}]})
-    stage.screen.say("")
+    stage.screen.gap()
     stage.screen.say(f"supervisor answers: {last_words(answer)}")
 
 
@@ -77,12 +78,12 @@ def _all_seen(stage: Stage) -> bool:
 def _check_reading(stage: Stage) -> None:
     lines = stage.setting.analytics.everything()
     stage.checks.add(
-        "the server hears who calls, for whom, through whom",
+        "the server hears who calls, for whom, via whom",
         expected=HEARD,
         observed=next((line for line in lines if " read_customers " in line), "nothing"),
     )
     stage.checks.add(
-        "the token is for that server and that scope alone",
+        "the token is for that server and scope alone",
         expected=f"{stage.setting.analytics.url}: customers:read",
         observed=", ".join(sorted(_tokens(stage, "read_customers"))),
     )
@@ -91,11 +92,12 @@ def _check_reading(stage: Stage) -> None:
 def _check_injection(stage: Stage) -> None:
     ran = sum(" drop_table " in line for line in stage.setting.analytics.everything())
     tokens = len(_tokens(stage, "drop_table"))
-    customers = stage.setting.count_customers()
+    count = stage.setting.count_customers()
+    found = "no table" if count is None else f"{count} rows"
     stage.checks.add("the injected order is refused", expected=f"denied by {RULE}", observed=stage.fate("drop_table"))
     stage.checks.add("no token was issued for it", expected="0 tokens", observed=f"{tokens} tokens")
     stage.checks.add("its body never ran", expected="0 runs", observed=f"{ran} runs")
-    stage.checks.add("the table is as it was", expected=f"{CUSTOMERS} rows", observed=f"{customers} rows")
+    stage.checks.add("the table is as it was", expected=f"{CUSTOMERS} rows", observed=found)
 
 
 def _check_payroll(stage: Stage) -> None:

@@ -19,7 +19,8 @@ _SCOPE: Final = 17
 _WIDE: Final = 98  # from here on a call fits on one line
 _YES: Final = ("✓", "green")
 _NO: Final = ("✗", "bold red")
-_RUNNING: Final = {"done": "allowed", "failed": "failed", "running": "allowed", "denied": "refused"}
+
+HAND_OFF: Final = "a hand-off"  # what a call needs that hands work to another agent
 
 
 class Screen:
@@ -48,6 +49,10 @@ class Screen:
     def say(self, sentence: str, *, style: str = "") -> None:
         """A sentence."""
         self._print(Text(sentence, style=style), 2)
+
+    def gap(self) -> None:
+        """A blank line."""
+        self._console.print()
 
     def session(self, depth: int, who: str, words: str) -> None:
         """A session begins or ends: a branch of the tree as it grows."""
@@ -78,7 +83,7 @@ class Screen:
 
     def aside(self, label: str, words: str) -> None:
         """What a server prints, or a log says."""
-        self._print(Text.assemble((f"{label}  ", "magenta"), words), 6)
+        self._print(Text.assemble((f"{label} ", "magenta"), words), 6)
 
     def block(self, label: str, text: str) -> None:
         """A text of several lines as it stands."""
@@ -98,37 +103,32 @@ class Screen:
         """Who handed on to whom, and what each did."""
         drawn = Tree(Text(f"{person(root.subject)}", style="bold"), guide_style="blue")
         _branch(drawn, root)
-        self._print(drawn, 2)
+        self._console.print(Padding(drawn, (0, 0, 0, 2), expand=False))
 
     def calls(self, root: SessionTree) -> None:
-        """Every call, one a line."""
-        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-        for column in ("who", "for", "tool", "needs"):
-            table.add_column(column, no_wrap=True)
-        table.add_column("")
-        table.add_column("policy", overflow="fold")
+        """Every call of the tree, one a line."""
+        columns = ("  ", "who for whom".ljust(_WHO - 2), "tool".ljust(_TOOL), "needs".ljust(_SCOPE))
+        header = Text.assemble(*columns, style="bold")
+        self._console.print(header.append("policy") if self._console.width >= _WIDE else header)
         for node in root.walk():
             for call in node.calls:
-                outcome = _RUNNING[call.outcome]
-                style = "green" if outcome == "allowed" else "bold red"
-                scopes = " ".join(call.scopes) or "a hand-off"
-                words = Text(outcome, style=style)
-                table.add_row(node.agent, person(node.subject), call.tool, scopes, words, call.policy)
-        self._print(table, 2)
+                who = f"{node.agent} for {person(node.subject)}"
+                needs = " ".join(call.scopes) or HAND_OFF
+                self.call(0, who, call.tool, needs, call.policy, allowed=call.outcome != "denied")
 
     def checks(self, done: Sequence[Check]) -> None:
         """Every check, and what was expected where it is not what came out."""
-        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-        table.add_column("")
-        table.add_column("check", ratio=5)
-        table.add_column("observed", ratio=6, overflow="fold")
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column()
+        table.add_column(ratio=6)
+        table.add_column(ratio=7, overflow="fold")
         for check in done:
             mark, style = _YES if check.ok else _NO
             observed = Text(check.observed)
             if not check.ok:
                 observed.append(f"\nexpected: {check.expected}", style="bold red")
             table.add_row(Text(mark, style=style), check.name, observed)
-        self._print(table, 2)
+        self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
     def summary(self, root: SessionTree, done: Sequence[Check], records: int) -> None:
         """The end: the tree, the calls, the checks."""
@@ -156,8 +156,9 @@ class Screen:
         line.pad_right(max(_WHO - line.cell_len, 1))
         return line
 
-    def _print(self, what: Text | Tree | Table, indent: int) -> None:
-        self._console.print(Padding(what, (0, 0, 0, indent)))
+    def _print(self, text: Text, indent: int) -> None:
+        for line in text.wrap(self._console, self._console.width - indent):
+            self._console.print(Text(" " * indent).append_text(line))
 
 
 def _branch(drawn: Tree, node: SessionTree) -> None:

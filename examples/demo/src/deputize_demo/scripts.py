@@ -99,6 +99,6 @@ def _keep_watching(turn: Turn) -> str | Calls:
 
 
 def _findings(rates: str, rows: str) -> str:
-    plans = ", ".join(f"{row['plan']} loses {row['rate']} %" for row in json.loads(rates))
+    plans = ", ".join(f"{row['plan']} loses {row['rate']}%" for row in json.loads(rates))
     names = ", ".join(row["name"] for row in json.loads(rows))
     return f"{plans}. About to leave on scale: {names}."

@@ -51,5 +51,5 @@ def tell_who_calls(tool: str) -> None:
     caller = get_caller()
     through = ", ".join(name(actor) for actor in caller.chain[1:]) or "nobody"
     scopes = " ".join(sorted(caller.scopes))
-    sys.stdout.write(f"{name(caller.agent)} calls {tool} for {caller.subject}, sent by {through}, token for {scopes}\n")
+    sys.stdout.write(f"{name(caller.agent)} calls {tool} for {caller.subject} via {through} with {scopes}\n")
     sys.stdout.flush()

@@ -69,10 +69,10 @@ class Setting:
         """The authority's file."""
         return self.folder / "deputize.db"
 
-    def count_customers(self) -> int:
-        """Rows in the customers table; -1 where the table is gone."""
+    def count_customers(self) -> int | None:
+        """Rows in the customers table; None where the table is gone."""
         with closing(sqlite3.connect(self.customers)) as db:
             if not db.execute("select 1 from sqlite_master where name = 'customers'").fetchone():
-                return -1
+                return None
             (count,) = db.execute("select count(*) from customers").fetchone()
             return int(count)

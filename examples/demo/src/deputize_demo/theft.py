@@ -11,13 +11,14 @@ async def theft(stage: Stage) -> None:
         "Somebody gets hold of a token of the researcher, for customers:read at the analytics server, and presents it. "
         "Each line changes one thing about its rightful use.",
     )
+    stage.setting.payroll.wait()
     analytics, payroll = stage.setting.analytics.url, stage.setting.payroll.url
     with stage.root.delegate("researcher", task="a second look") as researcher:
         access = researcher.access("analytics", ["customers:read"])
         thief = Thief(access.reveal())  # the theft: the one line by which a token leaves the library
 
         rightful = await present(analytics, access.headers("POST", analytics), "churn_by_plan")
-        _tell(stage, "where, how and when it belongs", rightful, expected="200 accepted")
+        _tell(stage, "as it should be used", rightful, expected="200 accepted")
 
         more = await present(analytics, access.headers("POST", analytics), "drop_table", table="customers")
         _tell(stage, "for a tool that needs more", more, expected="403 insufficient_scope")
@@ -29,21 +30,19 @@ async def theft(stage: Stage) -> None:
         _tell(stage, "with another key", keyless, expected="401 invalid_dpop_proof")
 
     late = await rejected(stage.authority, analytics, access.headers("POST", analytics), "churn_by_plan")
-    _tell(stage, "after the researcher's session closed", late, expected="401 token_revoked")
-    await _control(stage)
+    _tell(stage, "after its session closed", late, expected="401 token_revoked")
 
-
-async def _control(stage: Stage) -> None:
-    """Payroll refuses strangers, and serves its own agent: it is not just out of order."""
-    url = stage.setting.payroll.url
     with stage.authority.session(user="bob", agent="bookkeeper", task="payday") as bookkeeper:
-        access = bookkeeper.access("payroll", ["salaries:read"])
-        served = await present(url, access.headers("POST", url), "read_salaries", team="sales")
-    _tell(stage, "at payroll by payroll's own agent", served, expected="200 accepted")
+        own = bookkeeper.access("payroll", ["salaries:read"])
+        served = await present(payroll, own.headers("POST", payroll), "read_salaries", team="sales")
+    stage.screen.say("The other server is not just out of order:")
+    _tell(stage, "a token of payroll's own agent, there", served, expected="200 accepted")
 
 
 def _tell(stage: Stage, what: str, answer: Answer, *, expected: str) -> None:
     stage.screen.attempt(what, str(answer), allowed=not answer.reason)
-    stage.checks.add(
-        f"a token presented {what}" if "own agent" not in what else what, expected=expected, observed=answer
-    )
+    for server in (stage.setting.analytics, stage.setting.payroll):
+        for line in server.said():
+            stage.screen.aside(f"{server.name}:", line)
+    name = what if what.startswith("a token") else f"a stolen token, {what}"
+    stage.checks.add(name, expected=expected, observed=answer)

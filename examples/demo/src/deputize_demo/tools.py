@@ -25,6 +25,8 @@ class McpServer:
             Client(streamable_http_client(self._url, http_client=http)) as client,
         ):
             result = await client.call_tool(name, arguments)
+        if result.is_error:
+            return f"{name} failed at the server."
         return json.dumps((result.structured_content or {}).get("result"))
 
 

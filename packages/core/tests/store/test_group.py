@@ -153,6 +153,23 @@ def test_a_leader_that_is_interrupted_takes_nobody_with_it(full: SqliteStore) ->
     full.write(lambda tx: tx.set_meta("after", "1"))
 
 
+def test_ctrl_c_that_comes_with_the_commit_makes_no_operation_run_twice(full: SqliteStore, make: Any) -> None:
+    commit = full._writer._commit
+    commits: list[int] = []
+
+    def commit_and_interrupt(db: sqlite3.Connection) -> None:
+        commit(db)
+        commits.append(1)
+        if len(commits) == 2:
+            raise KeyboardInterrupt
+
+    full._writer._commit = commit_and_interrupt
+    outcome = behind_a_leader(full, {f"w{n}": lambda tx, n=n: make.append(tx, call_id=f"w{n}").seq for n in range(8)})
+    assert len([value for value in outcome.values() if isinstance(value, KeyboardInterrupt)]) == 1
+    assert len([value for value in outcome.values() if isinstance(value, int)]) == 7
+    assert full.read(lambda tx: [len(tx.find(call_id=f"w{n}")) for n in range(8)]) == [1] * 8
+
+
 def test_ctrl_c_frees_a_caller_that_waits_and_the_store_goes_on(full: SqliteStore) -> None:
     leading, go = threading.Event(), threading.Event()
 

@@ -50,7 +50,7 @@ def _identify(graph: Run) -> None:
     elif hosted:
         graph.session = session_at(graph)  # the host named the agent when it opened the session
     else:
-        pass
+        graph.refusal = _unnamed(graph)
 
 
 def _name_of(graph: Run) -> str | None:

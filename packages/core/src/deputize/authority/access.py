@@ -1,6 +1,6 @@
 """Access: a token for one resource and the scopes of one operation. Steps 1-14 of the exchange."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from deputize.audit.record import rec_claim
 from deputize.authority.idempotency import DigestOf, key_digest, recall, rights_text
@@ -11,7 +11,7 @@ from deputize.authority.panel import Panel
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, no_right
 from deputize.authority.subject import Tokens, grant_killed, require_live, subject_of
-from deputize.model.event import Record
+from deputize.model.event import Json, Record
 from deputize.model.failure import IntegrityError, InvalidRequest
 from deputize.model.identity import short_name
 from deputize.model.registry import ResourceEntry
@@ -112,7 +112,9 @@ def _form(case: Case, request: AccessRequest) -> tuple[ResourceEntry, frozenset[
     rights = rights_of(entry.url, request.scopes)
     unknown = sorted(right for right in rights if not case.rules.registry.knows(right))
     if unknown:
-        raise InvalidRequest(f"no such right is registered: {unknown[0]}", code="invalid_scope")
+        raise InvalidRequest(
+            f"no such right is registered: {unknown[0].scope[:64]} at {entry.alias}", code="invalid_scope"
+        )
     if request.onward:
         raise InvalidRequest("no agent is registered as the audience of this resource", code="invalid_target")
     return entry, rights
@@ -121,7 +123,7 @@ def _form(case: Case, request: AccessRequest) -> tuple[ResourceEntry, frozenset[
 def permit_use(case: Case, node: Node, right: Right, *, tool: str | None, bound: bool) -> None:
     """Ask r ∈ C(s) ∧ P(agent, use, r) ∧ P(u, grant, r). Raises Denied."""
     panel = case.panel
-    what = f"{short_name(node.agent)} may not use {tool or right.scope} for {node.sub}; needs {right}"
+    what = f"{short_name(node.agent)} may not use {(tool or right.scope)[:64]} for {node.sub}; needs {right}"
     if right not in node.ceiling:
         raise no_right(case, right, None, rule="session-ceiling", asked=what)
     if panel is None or not panel.use(node.agent, right, tool=tool, bound=bound).allowed:
@@ -143,9 +145,19 @@ def _grant(
 ) -> tuple[Grant, Record]:
     """Step 13: the grant and its record, in the transaction that found the session live."""
     sub, mode, ttl, jkt = terms
-    now = int(at)
+    now, jti = int(at), new_id()
+    exp = min(now + ttl, node.exp)
+    more: dict[str, Json] = {"mode": mode.value, "exp": exp, "binding": entry.binding}
+    if jkt is not None:
+        more["jkt"] = jkt
+    if mode is Mode.IMPERSONATION:
+        more["impersonated"] = sub
+        more["reason"] = request.reason or ""
+        more["grant"] = stored_grant(case, node, request, entry).id
+    kind = "exchange.reissued" if again else "exchange.permitted"
+    record = append(tx, case.event(kind, "permitted", int(at * MILLIS), jti=jti, more=more))
     grant = Grant(
-        jti=new_id(),
+        jti=jti,
         sid=node.sid,
         txn=node.txn,
         agent=node.agent,
@@ -154,21 +166,12 @@ def _grant(
         scope=request.scopes,
         mode=mode,
         iat=now,
-        exp=min(now + ttl, node.exp),
+        exp=exp,
         jkt=jkt,
         terminal=mode is Mode.IMPERSONATION,
+        claims=json_strict.dumps({"rec": rec_claim(record)}),
+        leaf=record.seq,
     )
-    event = case.event("exchange.reissued" if again else "exchange.permitted", "permitted", int(at * MILLIS))
-    detail = {**event.detail, "mode": mode.value, "exp": grant.exp, "binding": entry.binding}
-    if jkt is not None:
-        detail["jkt"] = jkt
-    if mode is Mode.IMPERSONATION:
-        detail["impersonated"] = sub
-        detail["reason"] = request.reason or ""
-        detail["grant"] = stored_grant(case, node, request, entry).id
-    record = append(tx, replace(event, jti=grant.jti, detail=detail))
-    claims = json_strict.dumps({"rec": rec_claim(record)})
-    grant = replace(grant, leaf=record.seq, claims=claims)
     tx.add_grant(grant)
     return grant, record
 

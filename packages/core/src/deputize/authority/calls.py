@@ -50,7 +50,10 @@ def _permit(parts: Parts, tokens: Tokens, case: Case, request: CallRequest) -> P
     case.panel = panel
     for right in sorted(rights_of(entry.url, request.scopes)):
         if not case.rules.registry.knows(right):
-            asked = f"{short_name(node.agent)} may not use {request.tool}: no such right is registered: {right}"
+            asked = (
+                f"{short_name(node.agent)} may not use {request.tool[:64]}: "
+                f"no such right is registered: {right.scope[:64]} at {entry.alias}"
+            )
             raise no_right(case, right, None, rule="unknown-right", asked=asked)
         permit_use(case, node, right, tool=request.tool, bound=entry.binding != "bearer")
     framework = case.rules.registry.resources[LOCAL_TOOLS].framework_tools

@@ -4,6 +4,7 @@ import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from deputize.attestation import InProcess
 from deputize.authority import access, calls, introspection, opening, revocation
@@ -68,6 +69,9 @@ class Engine:
         self._identities = Identities(self.parts, configuration.algorithm)
         self._settle_policy(rules)
         _after_fork(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an authority is not pickled: open its store in the other process")
 
     def forked(self) -> None:
         """In a forked child: keys do not move between processes, so it makes its own."""

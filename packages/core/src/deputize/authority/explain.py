@@ -1,7 +1,8 @@
 """Dry runs and suggestions: what would be decided, hop by hop, and what would have to be registered."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deputize.audit.record import open_body
@@ -9,9 +10,9 @@ from deputize.authority.panel import Panel
 from deputize.authority.parts import Parts
 from deputize.model.event import Json
 from deputize.model.failure import InvalidRequest
-from deputize.model.identity import short_name
+from deputize.model.identity import check_agent_name, short_name
 from deputize.model.registry import Registry
-from deputize.model.resource import LOCAL_TOOLS, TOOL_SCOPE_PREFIX, Right, rights_of
+from deputize.model.resource import LOCAL_TOOLS, TOOL_SCOPE_PREFIX, Right, check_scope, rights_of
 from deputize.model.session import Evidence, Mode
 from deputize.policy import enough
 
@@ -139,22 +140,30 @@ def _collect(
 ) -> None:
     agent = short_name(str(body.get("agent", "")))
     detail = body.get("detail")
-    to = detail.get("to") if isinstance(detail, dict) else None
+    to = _fit(detail.get("to") if isinstance(detail, dict) else None, check_agent_name)
     if body.get("code") == "unknown_agent":
-        name = str(to) if to is not None else agent
-        unknown.add(short_name(name))
-        if to is not None:
-            hand_offs.setdefault(agent, set()).add(short_name(name))
+        unknown.update(to or _fit(agent, check_agent_name))
+        if to:
+            hand_offs.setdefault(agent, set()).update(to)
         return
-    scopes, resource = body.get("scopes"), body.get("resource")
-    if body.get("code") == "access_denied" and isinstance(scopes, list) and isinstance(resource, str):
-        alias = registry.resource(resource).alias
-        names = {str(scope) for scope in scopes}
-        if resource == LOCAL_TOOLS:
+    entry = registry.resources.get(str(body.get("resource")))
+    names = _fit(body.get("scopes"), check_scope)
+    if body.get("code") == "access_denied" and entry is not None and names:
+        if entry.url == LOCAL_TOOLS:
             names = {name.removeprefix(TOOL_SCOPE_PREFIX) for name in names}
-        needs.setdefault((agent, "use"), {}).setdefault(alias, set()).update(names)
-    if body.get("code") == "invalid_scope" and to is not None:
-        hand_offs.setdefault(agent, set()).add(short_name(str(to)))
+        needs.setdefault((agent, "use"), {}).setdefault(entry.alias, set()).update(names)
+    if body.get("code") == "invalid_scope" and to:
+        hand_offs.setdefault(agent, set()).update(to)
+
+
+def _fit(told: Json, check: Callable[[str], str]) -> set[str]:
+    """The names in a record that may stand in a configuration: others were made up, and are no text for a file."""
+    found: set[str] = set()
+    for item in told if isinstance(told, list) else [told]:
+        if isinstance(item, str):
+            with suppress(InvalidRequest):
+                found.add(check(short_name(item)))
+    return found
 
 
 def _toml(

@@ -127,6 +127,8 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
     actor, actor_kid = tokens.identity(parts, request.actor_token, now)
     if actor.sub != to.id:
         raise InvalidToken("the actor token is another agent's identity", code="wrong_actor")
+    if shown.claims.may_act not in {None, actor.sub}:
+        raise InvalidToken("this session token names another agent that it may be handed on to", code="may_act")
     jkt = thumbprint(actor.jwk)
     depth = parent.depth + 1
     if depth > limits.depth_max:
@@ -320,7 +322,7 @@ def _requested(case: Case, requested: frozenset[Right] | None, agent: AgentEntry
         return agent.rights
     unknown = sorted(right for right in requested if not case.rules.registry.knows(right))
     if unknown:
-        raise InvalidRequest(f"no such right is registered: {unknown[0]}", code="invalid_scope")
+        raise InvalidRequest(f"no such right is registered: {str(unknown[0])[:128]}", code="invalid_scope")
     return requested
 
 

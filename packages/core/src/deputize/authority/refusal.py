@@ -1,6 +1,6 @@
 """Refusals: what is told, to whom, and the record that each one leaves (I16)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -46,10 +46,18 @@ class Case:
     scopes: tuple[str, ...] = ()
     detail: dict[str, Json] = field(default_factory=dict)
 
-    def event(self, kind: str, outcome: str, millis: int) -> Event:
-        """The event with everything known so far."""
+    def event(
+        self,
+        kind: str,
+        outcome: str,
+        millis: int,
+        *,
+        jti: str | None = None,
+        more: Mapping[str, Json] | None = None,
+    ) -> Event:
+        """The event with everything known so far; `jti` of what it issues and `more` detail."""
         node, panel = self.node, self.panel
-        detail = dict(self.detail)
+        detail = {**self.detail, **(more or {})}
         if panel is not None and panel.rulings:
             detail["decisions"] = panel.detail()
         return Event(
@@ -58,6 +66,7 @@ class Case:
             time=millis,
             txn=node.txn if node else self.txn,
             sid=node.sid if node else None,
+            jti=jti,
             sub=node.sub if node else self.sub,
             agent=self.client.agent,
             chain=node.chain if node else (),

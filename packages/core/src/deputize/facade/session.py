@@ -115,8 +115,9 @@ class Session:
     def present(self) -> str:
         """The session token, minted again where it runs out. For the authority alone; not an access token."""
         with self._lock:
-            if self._opened.expires - self.authority.now() < min(RENEW_BEFORE, self._token_life() // 2):
-                self._opened = self._again()
+            ending = self._opened.expires - self.authority.now() < min(RENEW_BEFORE, self._token_life() // 2)
+            if ending or self._opened.jkt != self.authority.engine.identity(self.node.agent).client.jkt:
+                self._opened = self._again()  # in a forked child the agent has another key
             return self._opened.token
 
     def _token_life(self) -> int:

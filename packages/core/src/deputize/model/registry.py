@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deputize.model.failure import ConfigurationError, InvalidRequest
-from deputize.model.resource import LOCAL_TOOLS, Right, tool_right
+from deputize.model.resource import LOCAL_TOOLS, TOOL_SCOPE_PREFIX, Right
 
 Binding = Literal["bearer", "dpop", "optional"]
 
@@ -107,7 +107,8 @@ class Registry:
     def tool(self, tool: str, resource: str | None = None) -> ToolEntry:
         """Which scopes one call of `tool` needs, and where.
 
-        Unregistered tools are tools of the agent's own process and need `tool:<name>` there.
+        Unregistered tools are tools of the agent's own process and need `tool:<name>` there; a name that no
+        scope can have is refused, and recorded, like any other that nobody may use.
         Raises ConfigurationError where two resources name the tool and none was asked for.
         """
         local = self.resources[LOCAL_TOOLS]
@@ -121,4 +122,4 @@ class Registry:
         if homes:
             return ToolEntry(tool=tool, resource=homes[0], scopes=homes[0].tools[tool])
         home = pool[0] if resource is not None else local
-        return ToolEntry(tool=tool, resource=home, scopes=frozenset({tool_right(tool).scope}))
+        return ToolEntry(tool=tool, resource=home, scopes=frozenset({TOOL_SCOPE_PREFIX + tool}))

@@ -34,7 +34,10 @@ class IdentityClaims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClaims:
-    """`vnd.deputize.session+jwt`: `aud` is the authority alone; `jkt` always."""
+    """`vnd.deputize.session+jwt`: `aud` is the authority alone; `jkt` always.
+
+    `may_act`: the one agent that it may be handed on to; no token of ours says so yet, and it is heeded.
+    """
 
     iss: str
     sub: str
@@ -47,6 +50,7 @@ class SessionClaims:
     txn: str
     jkt: str
     context: TokenContext
+    may_act: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ _MAX_ERROR: Final = 200  # characters
 _SLICES: Final = 4096
 _HANDLES: Final = 4096
 _ANSWERS: Final = 4096
-Roots = tuple[frozenset[Uid], tuple[Uid, ...], str, tuple[str, ...]]  # names in policies, entities asked of, user, groups
+Roots = tuple[frozenset[Uid], tuple[Uid, ...], str, tuple[str, ...]]  # of policies, of the question; user, groups
 _ACTIONS: Final[Mapping[Action, Line]] = {action: (("Action", action),) for action in schema.MEMBERS}
 
 
@@ -88,6 +88,7 @@ class CedarEngine:
         self._digest = _digest(registry, ests, self._entities)
         self._slice = lru_cache(_SLICES)(self._make_slice)
         self._handle = lru_cache(_HANDLES)(self._make_handle)
+        self._view = lru_cache(_SLICES)(self._make_view)
         self._answer = lru_cache(_ANSWERS)(self._evaluate)
 
     @property
@@ -125,8 +126,8 @@ class CedarEngine:
         wrong = self._problem(question)
         if wrong is not None:
             return _refusal(wrong)
-        key = self._key(question)
-        view = self._slice(key)
+        to = question.context.get("to")
+        key, view = self._view(question.action, question.principal, question.groups, question.right, to)
         reads = view.reads
         read = tuple(item for item in question.context.items() if reads is None or item[0] in reads)
         verdict = self._answer(
@@ -147,7 +148,7 @@ class CedarEngine:
     ) -> Verdict:
         """Ask the engine. Its arguments are all that the engine is given, so the answer to them is kept."""
         view = self._slice(key)
-        request = _request(action, principal, right, read)
+        request = _request(Question(action=action, principal=principal, right=right, context=dict(read)), view.reads)
         result = cedarpy.is_authorized_batch([request], view.policies, self._handle(*roots))[0]
         reasons = tuple(sorted(result.diagnostics.reasons))
         errors = tuple(sorted(text[:_MAX_ERROR] for text in result.diagnostics.errors))
@@ -162,7 +163,6 @@ class CedarEngine:
     def forget(self) -> None:
         """Drop what may be computed again: the answers to questions that were asked before."""
         self._answer.cache_clear()
-
 
     def _problem(self, question: Question) -> str | None:
         """What makes the question unanswerable, or None. Unknown things are refused before policy."""
@@ -181,17 +181,19 @@ class CedarEngine:
                 return f"unknown agent in context.{member}"
         return None
 
-    def _key(self, question: Question) -> Key:
-        to = question.context.get("to")
+    def _make_view(
+        self, action: Action, principal: str, groups: tuple[str, ...], right: Right, to: ContextValue | None
+    ) -> tuple[Key, Slice]:
+        """What matters to questions like this, whatever else their context says."""
         onward = None if to is None else ("Agent", str(to))
-        return self._index.key(
-            self._principal(question), _ACTIONS[question.action], self._rights[question.right], onward
-        )
+        line = self._principal(action, principal, groups)
+        key = self._index.key(line, _ACTIONS[action], self._rights[right], onward)
+        return key, self._slice(key)
 
-    def _principal(self, question: Question) -> Line:
-        if question.action != "grant":
-            return self._agents[question.principal]
-        return (("User", question.principal), *(("Group", group) for group in dict.fromkeys(question.groups)))
+    def _principal(self, action: Action, principal: str, groups: tuple[str, ...]) -> Line:
+        if action != "grant":
+            return self._agents[principal]
+        return (("User", principal), *(("Group", group) for group in dict.fromkeys(groups)))
 
     def _line(self, uid: Uid) -> Line:
         return (uid, *self._entities.ancestors(uid))
@@ -219,23 +221,24 @@ class CedarEngine:
         return self._entities.handle([*roots, *sorted(names)], extra)
 
     def _nearest(self, question: Question) -> tuple[str, ...]:
-        near = self._index.near(self._principal(question), _ACTIONS[question.action])
+        line = self._principal(question.action, question.principal, question.groups)
+        near = self._index.near(line, _ACTIONS[question.action])
         return tuple(name for name in near if name in self._permits)[:MAX_NEAREST]
 
 
-def _request(
-    action: Action, principal: str, right: Right, read: tuple[tuple[str, ContextValue], ...]
-) -> dict[str, object]:
+def _request(question: Question, reads: frozenset[str] | None) -> dict[str, object]:
     """The request as the engine takes it, with the members of the context that the slice reads.
 
     The context goes as JSON text and uids as dicts: ids in any spelling pass, and it is the fastest form.
     """
-    members = schema.MEMBERS[action]
-    context = {name: _value(value, members[name]) for name, value in read}
+    members = schema.MEMBERS[question.action]
+    context = {
+        name: _value(value, members[name]) for name, value in question.context.items() if reads is None or name in reads
+    }
     return {
-        "principal": {"type": "User" if action == "grant" else "Agent", "id": principal},
-        "action": {"type": "Action", "id": action},
-        "resource": {"type": "Scope", "id": right.entity},
+        "principal": {"type": "User" if question.action == "grant" else "Agent", "id": question.principal},
+        "action": {"type": "Action", "id": question.action},
+        "resource": {"type": "Scope", "id": question.right.entity},
         "context": orjson.dumps(context).decode(),
     }
 

@@ -1,12 +1,13 @@
 """Values to and from columns. What is decoded again and again is kept, by its very text: never stale."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from deputize.model.event import Record
+from deputize.model.failure import IntegrityError
 from deputize.model.resource import Right
 from deputize.model.revocation import Kind, RevocationEntry
 from deputize.model.session import Edge, Evidence, Grant, Mode, Node, State
@@ -20,6 +21,8 @@ GRANT_COLUMNS: Final = (
 )
 RECORD_COLUMNS: Final = "seq, time, type, leaf, salt, body"
 RECORD_SEARCH: Final = "txn, sid, jti, agent, sub, tool, resource, outcome, call_id, reference"
+
+_DAMAGE: Final = (KeyError, IndexError, ValueError, TypeError, AttributeError)
 
 _EDGE: Final = {edge.value: edge for edge in Edge}
 _MODE: Final = {mode.value: mode for mode in Mode}
@@ -72,8 +75,20 @@ def session_row(node: Node) -> tuple[Column, ...]:
 
 @lru_cache(maxsize=4096)
 def session_from(row: tuple[str, str, int, str | None, str | None]) -> Node:
-    """From the columns of SESSION_COLUMNS. Equal rows are equal sessions, so the decoded form is kept."""
-    data = orjson.loads(row[0])
+    """From the columns of SESSION_COLUMNS. Equal rows are equal sessions, so the decoded form is kept.
+
+    Raises IntegrityError (`row_damaged`) for what no session of ours was written as.
+    """
+    try:
+        node = _session(orjson.loads(row[0]), row)
+    except _DAMAGE:
+        raise _damaged("session") from None
+    if not all(type(number) is int for number in (node.created, node.exp, node.depth, node.leaf)):
+        raise _damaged("session")
+    return node
+
+
+def _session(data: Mapping[str, Any], row: tuple[str, str, int, str | None, str | None]) -> Node:
     return Node(
         sid=data["sid"],
         txn=data["txn"],
@@ -124,7 +139,14 @@ def grant_row(grant: Grant) -> tuple[Column, ...]:
 
 
 def grant_from(row: Sequence) -> Grant:  # type: ignore[type-arg]
-    """From the columns of GRANT_COLUMNS."""
+    """From the columns of GRANT_COLUMNS. Raises IntegrityError (`row_damaged`)."""
+    try:
+        return _grant(row)
+    except _DAMAGE:
+        raise _damaged("grant") from None
+
+
+def _grant(row: Sequence) -> Grant:  # type: ignore[type-arg]
     return Grant(
         jti=row[0],
         sid=row[1],
@@ -172,10 +194,16 @@ def record_from(row: Sequence) -> Record:  # type: ignore[type-arg]
 
 
 def revocation_from(row: Sequence) -> RevocationEntry:  # type: ignore[type-arg]
-    """From kind, id, at, until, before, seq, reason."""
-    return RevocationEntry(
-        kind=Kind(row[0]), id=row[1], at=row[2], until=row[3], before=row[4], seq=row[5], reason=row[6]
-    )
+    """From kind, id, at, until, before, seq, reason. Raises IntegrityError (`row_damaged`)."""
+    try:
+        kind = Kind(row[0])
+    except ValueError:
+        raise _damaged("revocation") from None
+    return RevocationEntry(kind=kind, id=row[1], at=row[2], until=row[3], before=row[4], seq=row[5], reason=row[6])
+
+
+def _damaged(what: str) -> IntegrityError:
+    return IntegrityError(f"the store holds a {what} that cannot be read", code="row_damaged")
 
 
 def marks(names: str | Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import time
 from typing import Final
 from urllib.parse import quote
 
-from deputize.model.failure import StoreError
+from deputize.model.failure import InvalidRequest, StoreError
 
 MEMORY: Final = ":memory:"
 BUSY_TIMEOUT: Final = 10.0  # seconds that one process waits for another's transaction
@@ -31,6 +31,8 @@ _CODES: Final = {
     sqlite3.SQLITE_CONSTRAINT: ("store_conflict", "the row exists"),
 }
 
+# What sqlite3 raises before SQLite sees the value: lone surrogates, integers over 64 bits.
+UNSTORABLE: Final = (UnicodeEncodeError, OverflowError)
 Refusal = tuple[str, str]  # message, code
 READONLY: Final = ("the store was opened for reading only", "store_readonly")
 CLOSED: Final = ("the store is closed", "store_closed")
@@ -50,6 +52,11 @@ def store_error(error: sqlite3.Error) -> StoreError:
     number = getattr(error, "sqlite_errorcode", 0) & 0xFF
     code, words = _CODES.get(number, ("store_error", "the store failed"))
     return StoreError(f"{words} ({str(error)[:120]})", code=code)
+
+
+def unstorable() -> InvalidRequest:
+    """The refusal of a value that no column holds, whoever gave it."""
+    return InvalidRequest("a text has characters, or a number digits, that a store cannot hold")
 
 
 def path_of(url: str | os.PathLike[str]) -> str:

@@ -21,7 +21,8 @@ _GRANT: Final = f"select {codec.GRANT_COLUMNS} from grants where jti = ?"  # noq
 _GRANTS: Final = f"select {codec.GRANT_COLUMNS} from grants where txn = ? order by id"  # noqa: S608
 _RECORD: Final = f"select {codec.RECORD_COLUMNS} from records where seq = ?"  # noqa: S608
 _RECORDS: Final = f"select {codec.RECORD_COLUMNS} from records where seq >= ? and seq < ? order by seq limit {_PAGE:d}"  # noqa: S608
-_SESSIONS: Final = f"select {codec.SESSION_COLUMNS} from sessions where "  # noqa: S608
+_NEWEST: Final = "select id from sessions where "
+_SESSIONS: Final = f"select {codec.SESSION_COLUMNS} from sessions where id in"  # noqa: S608
 _FOUND: Final = f"select {codec.RECORD_COLUMNS} from records where "  # noqa: S608
 _REVOCATION: Final = "select kind, id, at, until, before, seq, reason from revocations "
 _BY_ID: Final = _REVOCATION + "where id = ?"
@@ -87,9 +88,9 @@ class SqliteRead:
         parts = [(part, value) for part, value in given if value is not None]
         where = [part for part, _ in parts] + (["state = 'open'"] if live_at is not None else [])
         values = [value for _, value in parts]
-        sql = _SESSIONS + (" and ".join(where) or "1") + " order by id desc limit ?"
-        rows = self._db.execute(sql, (*values, limit)).fetchall()
-        return [codec.session_from(row) for row in reversed(rows)]
+        newest = _NEWEST + (" and ".join(where) or "1") + " order by id desc limit ?"  # ids alone are sorted
+        rows = self._db.execute(f"{_SESSIONS} ({newest}) order by id", (*values, limit)).fetchall()
+        return [codec.session_from(row) for row in rows]
 
     def tree_secret(self, txn: str) -> bytes | None:
         """See ReadTx."""

@@ -36,6 +36,8 @@ class Readers:
                 sound = True
         except sqlite3.Error as error:
             raise connection.store_error(error) from error
+        except connection.UNSTORABLE:
+            raise connection.unstorable() from None
         finally:
             self.give(db, sound=sound)
 

@@ -19,7 +19,15 @@ _BROKEN: Final = frozenset(
 
 
 class _LostError(Exception):
-    """SQLite itself rolled a shared transaction back; each operation in it gets one of its own."""
+    """The whole of a shared transaction was rolled back; each operation in it gets one of its own."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+def _as_ours(error: Exception) -> Exception:
+    return connection.store_error(error) if isinstance(error, sqlite3.Error) else error
 
 
 class Writer:
@@ -94,35 +102,35 @@ class Writer:
 
     def batch(self, jobs: list[Job[object]]) -> None:
         """All jobs in one transaction, each undone alone if it fails; all are done when this returns."""
-        if len(jobs) > 1:
-            try:
-                self._shared(jobs)
-            except StoreError as error:  # not even begun: it would not begin for each of them either
+        try:
+            self._shared(jobs)
+        except StoreError as error:  # not even begun: it would not begin for each of them either
+            for job in jobs:
+                job.error, job.done = StoreError(str(error), code=error.code), True
+        except _LostError as lost:
+            if len(jobs) > 1:
                 for job in jobs:
-                    job.error, job.done = StoreError(str(error), code=error.code), True
-            except _LostError:
-                pass
+                    self.batch([job])
             else:
-                for job in jobs:
-                    job.done = True
-        for job in jobs:
-            if not job.done:
-                try:
-                    self.alone(job.run, sync=True)
-                except Exception as error:  # noqa: BLE001  # it is raised again, in the thread of its caller
-                    job.error = error
-                job.done = True
+                jobs[0].error, jobs[0].done = _as_ours(lost.cause), True
 
     def _shared(self, jobs: list[Job[object]]) -> None:
         db = self._begin(sync=True)
+        committing = False
         try:
             for job in jobs:
                 self._under_savepoint(db, job)
+            committing = True
             self._commit(db)
+            for job in jobs:
+                job.done = True
         except sqlite3.Error as error:
             self._undo(db, error)
-            raise _LostError from error
+            raise _LostError(error) from error
         except BaseException:
+            if committing and not db.in_transaction:  # Ctrl-C came with the commit: what is done is not done again
+                for job in jobs:
+                    job.done = True
             self._undo(db)
             raise
 
@@ -134,9 +142,9 @@ class Writer:
             job.run(tx)
         except Exception as error:
             if not db.in_transaction:
-                raise _LostError from error
+                raise _LostError(error) from error
             db.execute("rollback to op")
-            job.error = connection.store_error(error) if isinstance(error, sqlite3.Error) else error
+            job.error = _as_ours(error)
         finally:
             tx.end()
         db.execute("release op")

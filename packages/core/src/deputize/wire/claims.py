@@ -107,6 +107,19 @@ def chain(claims: Mapping[str, object], issuer: str) -> tuple[str, ...]:
     return tuple(actors)
 
 
+def may_act(claims: Mapping[str, object], issuer: str) -> str | None:
+    """Who alone may become the next actor (RFC 8693 §4.4); None where the token does not say.
+
+    It only restricts, so what cannot be read exactly, or names somebody of another issuer, lets nobody act.
+    """
+    if "may_act" not in claims:
+        return None
+    stated = claims["may_act"]
+    if not isinstance(stated, dict) or not stated.keys() <= {"iss", "sub"} or stated.get("iss", issuer) != issuer:
+        raise malformed("may_act does not name one actor of this issuer")
+    return text(stated, "sub")
+
+
 def confirmation(claims: Mapping[str, object]) -> str:
     """The thumbprint in `cnf`. Another member is a binding that we cannot check (RFC 7800 §3.1): refused."""
     cnf = claims.get("cnf")

@@ -3,7 +3,7 @@
 from deputize.model.token import CONTEXT_CLAIM, SESSION_TYP, SessionClaims
 from deputize.wire import jws
 from deputize.wire.alg import SigningKey
-from deputize.wire.claims import check_audience, confirmation, nested_act, packed_context, position
+from deputize.wire.claims import check_audience, confirmation, may_act, nested_act, packed_context, position
 
 
 def encode(claims: SessionClaims, key: SigningKey) -> str:
@@ -20,6 +20,7 @@ def encode(claims: SessionClaims, key: SigningKey) -> str:
         "sid": claims.sid,
         "txn": claims.txn,
         "cnf": {"jkt": claims.jkt},
+        **({"may_act": {"sub": claims.may_act}} if claims.may_act is not None else {}),
         CONTEXT_CLAIM: packed_context(claims.context),
     }
     return jws.sign(SESSION_TYP, content, key)
@@ -42,4 +43,5 @@ def decode(token: str, *, issuer: str, key_for: jws.KeyFor, now: float, leeway: 
         txn=found.txn,
         jkt=confirmation(claims),
         context=found.context,
+        may_act=may_act(claims, issuer),
     )
