@@ -19,7 +19,10 @@ SCALE: Final = {"us": 1e-3, "ms": 1e-6}  # from nanoseconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One row. `against` names the case of the same round that it is divided by; `at_most` is the target."""
+    """One row. `against` names the case of the same round that it is divided by.
+
+    `at_most` is the target: of the ratio, or of the figure where nothing is divided.
+    """
 
     name: str
     sample: Sample
@@ -55,7 +58,8 @@ class Row:
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None where there is none."""
-        return None if self.at_most is None or self.ratio is None else self.ratio <= self.at_most
+        value = self.figure if self.ratio is None else self.ratio
+        return None if self.at_most is None else value <= self.at_most
 
 
 def looped(op: Callable[[], object], loops: int, *, cpu: bool, unit: Unit = "us") -> Sample:
@@ -70,6 +74,11 @@ def looped(op: Callable[[], object], loops: int, *, cpu: bool, unit: Unit = "us"
         return (clock() - start) * SCALE[unit] / loops
 
     return sample
+
+
+def per(sample: Sample, count: int) -> Sample:
+    """The same sample, of an operation that does `count` things."""
+    return lambda: sample() / count
 
 
 def run(group: Group) -> list[Row]:

@@ -1,6 +1,6 @@
 """What several groups start from: an authority over a file, with as many policies as asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,9 @@ class Workplace:
         """The path of a file in the folder."""
         return str(Path(self._folder.name) / name)
 
-    def authority(self, name: str, *, policies: int = 500, durability: Literal["full", "normal"] = "normal") -> Authority:
+    def authority(
+        self, name: str, *, policies: int = 500, durability: Literal["full", "normal"] = "normal"
+    ) -> Authority:
         """Over the file `name`, or in memory for `:memory:`. Exactly `policies` policies, two for each agent."""
         agents = {f"agent-{number:04}": ["crm:read"] for number in range((policies - 2) // 2)}
         store = name if name == ":memory:" else self.file(name)
@@ -39,6 +41,14 @@ class Workplace:
         )
         limits = Limits(session_ttl=28_800, children_max=_LARGE, tree_max=_LARGE)
         authority = Authority.from_configuration(replace(configuration, durability=durability, limits=limits))
+        self._authorities.append(authority)
+        return authority
+
+    def tools(self, name: str, tools: Sequence[str]) -> Authority:
+        """For one agent, `boss`, with tools of its own process; SQLite NORMAL where `name` is a file."""
+        store = name if name == ":memory:" else self.file(name)
+        configuration = from_mappings(agents={"boss": tools}, resources={}, delegations={}, store=store)
+        authority = Authority.from_configuration(replace(configuration, durability="normal"))
         self._authorities.append(authority)
         return authority
 

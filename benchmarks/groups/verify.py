@@ -48,7 +48,10 @@ def build(*, quick: bool) -> Group:
         unit="us",
         cases=(
             Case(name=RAW, sample=looped(_raw(token, key), loops, cpu=True)),
-            *(Case(name=name, sample=looped(op, loops, cpu=True), against=RAW, at_most=most) for name, op, most in ours),
+            *(
+                Case(name=name, sample=looped(op, loops, cpu=True), against=RAW, at_most=most)
+                for name, op, most in ours
+            ),
             *(Case(name=name, sample=looped(op, loops, cpu=True), against=RAW) for name, op in peers),
         ),
         rounds=3 if quick else 31,
@@ -93,9 +96,7 @@ def _gate(token: str, key: LocalKey) -> Callable[[], object]:
 
 
 def _verifier(token: str, key: LocalKey, resource: str, cache: int) -> Callable[[], object]:
-    verifier = Verifier(
-        ISSUER, resource, keys=MemoryKeys([key.public]), revocations=MemoryRevocations(), cache=cache
-    )
+    verifier = Verifier(ISSUER, resource, keys=MemoryKeys([key.public]), revocations=MemoryRevocations(), cache=cache)
     return partial(verifier.verify, token, scopes=("crm:read",))
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import io
 import json
 import logging
 import os
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
+from deputize_demo.failures import ModelFailed, NoModel, ServerFailed
 from deputize_demo.screen import Screen
-from deputize_demo.servers import ServerFailed
 from deputize_demo.setting import Setting
 
 if TYPE_CHECKING:
@@ -35,17 +36,15 @@ def run(argv: Sequence[str]) -> int:
     _keep_quiet()
     screen = Screen(Console(highlight=False, quiet=options.json))
     try:
+        model = _chat_model(options.model) if options.model is not None else None
         with Setting(rules=not options.without_rules) as setting:
             screen.title()
-            outcome = _play(setting, screen, options.model)
+            outcome = _play(setting, screen, model)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except _NoModel as refusal:
-        Console(stderr=True, highlight=False).print(str(refusal), markup=False)
-        return USAGE
-    except ServerFailed as failure:
+    except (NoModel, ServerFailed, ModelFailed) as failure:
         Console(stderr=True, highlight=False).print(str(failure), markup=False)
-        return UNREACHABLE
+        return USAGE if isinstance(failure, NoModel) else UNREACHABLE
     if options.json:
         data = {"checks": [check.to_dict() for check in outcome.checks.done]}
         sys.stdout.write(json.dumps({**data, "tree": outcome.tree.to_dict(), "records": outcome.records}) + "\n")
@@ -64,30 +63,28 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _keep_quiet() -> None:
-    """Nothing leaves this machine, nothing but the story is printed, and being stopped is the same as Ctrl-C."""
+    """Nothing but the story is printed, none of it leaves this machine, and being stopped is the same as Ctrl-C."""
     os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false")
     logging.getLogger().addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no arrows still gets the words
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _play(setting: Setting, screen: Screen, model: str | None) -> "Outcome":
+def _play(setting: Setting, screen: Screen, model: "BaseChatModel | None") -> "Outcome":
     """LangChain is imported here, while the servers start."""
     from deputize_demo.story import play  # noqa: PLC0415  # see above
 
-    chosen = _chat_model(model) if model is not None else None
     setting.analytics.wait()
-    return asyncio.run(play(setting, screen, chosen))
-
-
-class _NoModel(Exception):
-    """LangChain knows no such model, or its package is not installed."""
+    return asyncio.run(play(setting, screen, model))
 
 
 def _chat_model(name: str) -> "BaseChatModel":
-    from langchain.chat_models import init_chat_model  # noqa: PLC0415  # imported while the servers start
+    from langchain.chat_models import init_chat_model  # noqa: PLC0415  # only for who asks for a real model
 
     try:
         return init_chat_model(name)
     except (ImportError, ValueError) as error:
-        raise _NoModel(f"--model {name}: {error}") from error
+        raise NoModel(f"--model {name}: {error}") from error

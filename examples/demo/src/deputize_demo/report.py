@@ -5,7 +5,9 @@ from typing import Final
 
 from langchain_core.language_models import BaseChatModel
 
+from deputize.errors import DeputizeError
 from deputize_demo import scripts
+from deputize_demo.failures import ModelFailed
 from deputize_demo.narrator import Narrator
 from deputize_demo.seed import CUSTOMERS, INJECTION, POISONED
 from deputize_demo.stage import Stage
@@ -18,7 +20,7 @@ HEARD: Final = "researcher calls read_customers for local|alice via supervisor w
 async def report(stage: Stage, scripted: BaseChatModel, model: BaseChatModel | None) -> None:
     """Have it made by `model`. What a real model is too wise to do, the scripted one does."""
     stage.screen.heading(
-        "1 · The report",
+        "1. The report",
         f"alice asks: {scripts.REPORT}",
         "Each hand-off opens a Session that can do no more than the one above it. Each tool call gets an Access of its "
         "own: for one server and one scope, and worthless without the agent's key. Lines of `analytics` are what that "
@@ -32,14 +34,24 @@ async def report(stage: Stage, scripted: BaseChatModel, model: BaseChatModel | N
         explain={"drop_table", "read_salaries"},
     )
     if model is not None:
-        await _ask(stage, narrator, model)
-    if model is None or not _all_seen(stage):
-        if model is not None:
-            stage.screen.say("The model was too wise for some of it. The scripted one is not:")
+        await _ask_real(stage, narrator, model)
+    if not _all_seen(stage):
         await _ask(stage, narrator, scripted)
     _check_reading(stage)
     _check_injection(stage)
     _check_payroll(stage)
+
+
+async def _ask_real(stage: Stage, narrator: Narrator, model: BaseChatModel) -> None:
+    try:
+        await _ask(stage, narrator, model)
+    except DeputizeError:
+        raise
+    except Exception as error:  # packages of providers raise what they like
+        raise ModelFailed(f"the model could not be asked: {type(error).__name__}: {str(error)[:300]}") from error
+    if not _all_seen(stage):
+        stage.screen.gap()
+        stage.screen.say("This model was too wise for some of it. A scripted one is not:")
 
 
 async def _ask(stage: Stage, narrator: Narrator, model: BaseChatModel) -> None:
@@ -57,15 +69,15 @@ def last_words(answer: Mapping[str, object]) -> str:
 
 def _tell_injection(stage: Stage) -> None:
     stage.screen.heading(
-        "2 · An order hidden in the data",
-        f"The note of customer {POISONED} reads: “{INJECTION}”",
+        "2. An order hidden in the data",
+        f'The note of customer {POISONED} reads: "{INJECTION}"',
         "The researcher believes what it reads, as models do. Its Session even holds customers:admin.",
     )
 
 
 def _tell_writer(stage: Stage) -> None:
     stage.screen.heading(
-        "3 · What nobody handed on",
+        "3. What nobody handed on",
         "The writer is given the facts. It thinks that salaries would look good beside them.",
     )
 

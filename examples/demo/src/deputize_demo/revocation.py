@@ -20,7 +20,7 @@ _PATIENCE: Final = 60.0  # seconds until both agents are at work
 async def revocation(stage: Stage, scripted: BaseChatModel, interlude: scripts.Interlude) -> None:
     """Revoke between two calls of researcher and writer; the next call of each has to be refused."""
     stage.screen.heading(
-        "5 · Cut off from outside",
+        "5. Cut off from outside",
         f"alice asks: {scripts.WATCH}",
         "Both work at the same time. Between two of their calls somebody revokes alice, in another process.",
     )

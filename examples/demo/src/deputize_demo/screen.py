@@ -17,8 +17,6 @@ _WHO: Final = 26  # columns of the live lines, in characters
 _TOOL: Final = 17
 _SCOPE: Final = 17
 _WIDE: Final = 98  # from here on a call fits on one line
-_YES: Final = ("✓", "green")
-_NO: Final = ("✗", "bold red")
 
 HAND_OFF: Final = "a hand-off"  # what a call needs that hands work to another agent
 
@@ -28,6 +26,7 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._yes, self._no, self._below = "✓✗└" if console.encoding.startswith("utf") else "+x-"
 
     def title(self) -> None:
         """What this is, before anything happens."""
@@ -36,7 +35,10 @@ class Screen:
             "A user, alice, wants a report from three LangChain agents. The customers lie behind an MCP server, a "
             "process of its own. An Authority decides who may do what, on whose behalf."
         )
-        self.say("Each line tells who acts for whom, what for, and which Policy allowed ✓ or refused ✗ it.")
+        self.say(
+            "Each line tells who acts for whom, with which tool, what that needs, and which Policy "
+            f"allowed {self._yes} or refused {self._no} it."
+        )
 
     def heading(self, title: str, *sentences: str) -> None:
         """A new part, with what it is about."""
@@ -66,8 +68,7 @@ class Screen:
 
     def call(self, depth: int, who: str, tool: str, scope: str, policy: str, *, allowed: bool) -> None:
         """A tool call: what it needs, and which policy allowed or refused it."""
-        mark, style = _YES if allowed else _NO
-        verdict = Text(f"{mark} {policy}", style=style)
+        verdict = self._verdict(policy, allowed=allowed)
         line = self._who(depth, who)
         line.append(tool.ljust(_TOOL)).append(scope.ljust(_SCOPE), style="cyan")
         if self._console.width >= _WIDE:
@@ -92,17 +93,12 @@ class Screen:
 
     def attempt(self, what: str, answer: str, *, allowed: bool) -> None:
         """Something is tried, and answered."""
-        mark, style = _YES if allowed else _NO
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(width=44)
-        grid.add_column()
-        grid.add_row(Text(f"  {what}"), Text(f"{mark} {answer}", style=style))
-        self._console.print(grid)
+        self._console.print(Text(f"  {what:<44}").append_text(self._verdict(answer, allowed=allowed)))
 
     def tree(self, root: SessionTree) -> None:
         """Who handed on to whom, and what each did."""
         drawn = Tree(Text(f"{person(root.subject)}", style="bold"), guide_style="blue")
-        _branch(drawn, root)
+        self._node(drawn, root)
         self._console.print(Padding(drawn, (0, 0, 0, 2), expand=False))
 
     def calls(self, root: SessionTree) -> None:
@@ -123,11 +119,10 @@ class Screen:
         table.add_column(ratio=6)
         table.add_column(ratio=7, overflow="fold")
         for check in done:
-            mark, style = _YES if check.ok else _NO
             observed = Text(check.observed)
             if not check.ok:
                 observed.append(f"\nexpected: {check.expected}", style="bold red")
-            table.add_row(Text(mark, style=style), check.name, observed)
+            table.add_row(self._verdict("", allowed=check.ok), check.name, observed)
         self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
     def summary(self, root: SessionTree, done: Sequence[Check], records: int) -> None:
@@ -152,20 +147,24 @@ class Screen:
             )
 
     def _who(self, depth: int, who: str) -> Text:
-        line = Text.assemble("  " * max(depth, 1), ("└ " if depth else "", "blue"), (who, "bold"))
+        line = Text.assemble("  " * max(depth, 1), (f"{self._below} " if depth else "", "blue"), (who, "bold"))
         line.pad_right(max(_WHO - line.cell_len, 1))
         return line
+
+    def _verdict(self, words: str, *, allowed: bool) -> Text:
+        if allowed:
+            return Text(f"{self._yes} {words}", style="green")
+        return Text(f"{self._no} {words}", style="bold red")
+
+    def _node(self, drawn: Tree, node: SessionTree) -> None:
+        label = Text.assemble((node.agent, "bold"), (f"  {', '.join(node.scopes)}", "cyan"), (f"  {node.state}", "dim"))
+        below = drawn.add(label)
+        for call in node.calls:
+            line = self._verdict(call.tool, allowed=call.outcome != "denied")
+            below.add(line.append(f"  {call.policy}", style="not bold dim"))
+        for child in node.children:
+            self._node(below, child)
 
     def _print(self, text: Text, indent: int) -> None:
         for line in text.wrap(self._console, self._console.width - indent):
             self._console.print(Text(" " * indent).append_text(line))
-
-
-def _branch(drawn: Tree, node: SessionTree) -> None:
-    label = Text.assemble((node.agent, "bold"), (f"  {', '.join(node.scopes)}", "cyan"), (f"  {node.state}", "dim"))
-    below = drawn.add(label)
-    for call in node.calls:
-        mark, style = _NO if call.outcome == "denied" else _YES
-        below.add(Text.assemble((f"{mark} ", style), call.tool, (f"  {call.policy}", "dim")))
-    for child in node.children:
-        _branch(below, child)

@@ -10,13 +10,11 @@ from typing import Final
 
 import httpx
 
+from deputize_demo.failures import ServerFailed
+
 _PATIENCE: Final = 20.0  # seconds that a server may take to start
 _FAREWELL: Final = 3.0  # seconds that it may take to end
 _METADATA: Final = "/.well-known/oauth-protected-resource"
-
-
-class ServerFailed(RuntimeError):
-    """A server did not start."""
 
 
 class Server:

@@ -25,7 +25,7 @@ class Forgery:
 async def tampering(stage: Stage) -> None:
     """Take a checkpoint, change copies, verify all at once."""
     stage.screen.heading(
-        "6 · The log",
+        "6. The log",
         "Every decision above is a record. A checkpoint of the log is taken and kept elsewhere. Then somebody who can "
         "write the file wants the attack of scene 2 forgotten, and changes it.",
     )

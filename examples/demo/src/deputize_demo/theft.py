@@ -7,7 +7,7 @@ from deputize_demo.stage import Stage
 async def theft(stage: Stage) -> None:
     """Every attempt is wrong in one thing only, so that each refusal has one reason."""
     stage.screen.heading(
-        "4 · A stolen token",
+        "4. A stolen token",
         "Somebody gets hold of a token of the researcher, for customers:read at the analytics server, and presents it. "
         "Each line changes one thing about its rightful use.",
     )

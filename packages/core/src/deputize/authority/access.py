@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from deputize.audit.record import rec_claim
-from deputize.authority.idempotency import DigestOf, key_digest, recall, rights_text
+from deputize.authority.idempotency import DigestOf, key_digest, recall, rights_text, used_before
 from deputize.authority.impersonation import check_impersonation, stored_grant
 from deputize.authority.journal import append, new_id
 from deputize.authority.lifetimes import access_ttl
@@ -53,7 +53,9 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
     if request.mode is Mode.SELF and node.mode is not Mode.SELF:
         raise InvalidRequest("this session is on somebody's behalf: none of its tokens is the agent's own (mode)")
     impersonating = request.mode is Mode.IMPERSONATION
-    ttl = access_ttl(parts.limits, entry.binding, request.mode, node, request.ttl, now)
+    key = key_digest("access", case.client.agent, node.sid, request.key)
+    repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
+    ttl = access_ttl(parts.limits, entry.binding, request.mode, node, request.ttl, now, repeat=repeat)
     jkt = case.client.jkt if entry.binding != "bearer" else None
     panel = Panel.of(case.rules.policy, node, now=int(now), ttl=ttl)
     case.panel = panel
@@ -64,7 +66,6 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
         for right in sorted(rights):
             permit_use(case, node, right, tool=request.tool, bound=jkt is not None)
     mode = Mode.IMPERSONATION if impersonating else node.mode
-    key = key_digest("access", case.client.agent, node.sid, request.key)
     digest = DigestOf(
         "access", mode.value, sub, entry.url, " ".join(sorted(request.scopes)), rights_text(request.onward)
     )
@@ -87,6 +88,8 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
             said = (earlier.sid, earlier.agent, earlier.sub, earlier.resource, earlier.scope, earlier.mode)
             if said != (node.sid, node.agent, sub, entry.url, request.scopes, mode):
                 raise IntegrityError("the grant that is stored under this key is not the one that was asked for")
+            if not tx.has_record(earlier.leaf, jti=earlier.jti):
+                raise IntegrityError("the record that made this grant is missing from the log")
             return earlier, None
         grant, record = _grant(
             tx, case, cuts.line[-1], entry, request, at, (sub, mode, ttl, jkt), again=row is not None

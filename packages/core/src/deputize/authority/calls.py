@@ -66,11 +66,10 @@ def _permit(parts: Parts, tokens: Tokens, case: Case, request: CallRequest) -> P
         at = parts.moment(tx)
         require_live(tx, shown, at, asked=f"call of {request.tool}", agents=(case.client.agent,))
         parts.check_policy(tx, case.rules)
-        event = case.event("tool.started", "permitted", int(at * MILLIS))
         digest = keyed_digest(tx.tree_secret(node.txn), "arguments", request.arguments)
-        detail = {**event.detail, "arguments_digest": digest} if digest is not None else event.detail
-        policies = event.policies or (FRAMEWORK_TOOLS,)
-        return append(tx, replace(event, detail=detail, policies=policies)).seq
+        more = {"arguments_digest": digest} if digest is not None else None
+        event = case.event("tool.started", "permitted", int(at * MILLIS), more=more)
+        return append(tx, event if event.policies else replace(event, policies=(FRAMEWORK_TOOLS,))).seq
 
     seq = parts.store.write(operation)
     return Permitted(node=node, seq=seq, policies=panel.policies() or (FRAMEWORK_TOOLS,))

@@ -24,7 +24,7 @@ from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, R
 from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.policy import compile_policy
-from deputize.store.protocol import Store, WriteTx
+from deputize.store.protocol import ReadTx, Store, WriteTx
 from deputize.store.sqlite import open_sqlite
 
 
@@ -45,7 +45,8 @@ def rules_of(configuration: Configuration) -> Rules:
 class Engine:
     """Everything an authority does, in process. Thread-safe; one object serves all agents of the process."""
 
-    def __init__(self, configuration: Configuration, *, store: Store, clock: Clock) -> None:
+    def __init__(self, configuration: Configuration, *, store: Store, clock: Clock, decides: bool = True) -> None:
+        """`decides` False: to look and to cut off alone; the store's policy stays what it is, whatever the file says."""
         rules = rules_of(configuration)
         keys = KeyBook(
             algorithm=configuration.algorithm,
@@ -67,7 +68,9 @@ class Engine:
         )
         self._tokens = Tokens()
         self._identities = Identities(self.parts, configuration.algorithm)
-        self._settle_policy(rules)
+        claim(store, configuration, write=decides)
+        if decides:
+            self._settle_policy(rules)
         _after_fork(self)
 
     def __reduce__(self) -> NoReturn:
@@ -87,6 +90,10 @@ class Engine:
     def identity(self, agent: str) -> Identity:
         """The key and identity of an agent of this process, by id."""
         return self._identities.get(agent)
+
+    def renew_identities(self) -> None:
+        """Issue the identities of this process anew, over the same keys."""
+        self._identities.expire()
 
     def open_root(self, agent: str, request: RootRequest) -> opening.Opened:
         """A root session of `agent`."""
@@ -136,6 +143,7 @@ class Engine:
         done = revocation.revoke(self.parts, kind, target, reason=reason, by=by)
         if kind is Kind.KEY:
             self.parts.keys.drop(target)
+            self.renew_identities()
         return done
 
     def close_session(self, sid: str) -> None:
@@ -201,11 +209,38 @@ def move_policy(store: Store, clock: Clock, rules: Rules, previous: str | None) 
     store.write(operation, sync=True)
 
 
+def claim(store: Store, configuration: Configuration, *, write: bool = True) -> None:
+    """One store, one issuer, one trust domain: the first that opens it. Raises ConfigurationError for another."""
+    mine = {"authority.issuer": configuration.issuer, "authority.trust_domain": configuration.trust_domain}
+
+    def held(tx: ReadTx) -> dict[str, str | None]:
+        return {name: tx.meta(name) for name in mine}
+
+    def operation(tx: WriteTx) -> dict[str, str | None]:
+        for name, value in mine.items():
+            if tx.meta(name) is None:
+                tx.set_meta(name, value)
+        return held(tx)
+
+    found = store.read(held)
+    if write and None in found.values():
+        found = store.write(operation)
+    for name, value in mine.items():
+        if found[name] not in {None, value}:
+            what = name.partition(".")[2].replace("_", " ")
+            raise ConfigurationError(
+                f"this store belongs to another {what}; one store is of one authority: name another [store] url",
+                path=configuration.path,
+                key=name,
+            )
+
+
 def apply_policy_of(configuration: Configuration, *, clock: Clock) -> str:
     """Make a store decide by this configuration, whoever has it open. Returns the digest."""
     rules = rules_of(configuration)
     store = store_of(configuration)
     try:
+        claim(store, configuration)
         move_policy(store, clock, rules, store.read(lambda tx: tx.meta(ACTIVE_POLICY)))
     finally:
         store.close()

@@ -39,6 +39,8 @@ class Explanation:
     hops: tuple[Hop, ...]
 
     def __str__(self) -> str:
+        if not self.hops:
+            return "permit  a framework's own tool: it needs no right  (registry.framework-tools)"
         return "\n".join(
             f"{'permit' if hop.allowed else 'refuse'}  {hop.step}: {hop.right}  ({', '.join(hop.policies)})"
             + (f"\n        enough  {hop.enough}" if hop.enough else "")
@@ -64,7 +66,7 @@ def explain(
         raise InvalidRequest(f"not registered: {short_name(unknown[0])[:64]}", code="unknown_agent")
     rights = sorted(_rights(registry, tool, scopes, resource))
     hops = [hop for right in rights for hop in _hops(parts, chain, right, tool, user)]
-    return Explanation(allowed=bool(hops) and all(hop.allowed for hop in hops), hops=tuple(hops))
+    return Explanation(allowed=all(hop.allowed for hop in hops), hops=tuple(hops))
 
 
 def _rights(registry: Registry, tool: str | None, scopes: Sequence[str], resource: str | None) -> frozenset[Right]:
@@ -140,9 +142,10 @@ def _collect(
 ) -> None:
     agent = short_name(str(body.get("agent", "")))
     detail = body.get("detail")
-    to = _fit(detail.get("to") if isinstance(detail, dict) else None, check_agent_name)
+    named = detail.get("to") if isinstance(detail, dict) else None
+    to = _fit(named, check_agent_name)
     if body.get("code") == "unknown_agent":
-        unknown.update(to or _fit(agent, check_agent_name))
+        unknown.update(_fit(agent, check_agent_name) if named is None else to)
         if to:
             hand_offs.setdefault(agent, set()).update(to)
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from deputize.model.failure import InvalidRequest
 from deputize.model.resource import Right
-from deputize.store.protocol import WriteTx
+from deputize.store.protocol import ReadTx, WriteTx
 from deputize.store.rows import Remembered
 
 MAX_KEY = 512  # characters
@@ -57,6 +57,11 @@ def recall(tx: WriteTx, key: str | None, digest_of: "DigestOf") -> Remembered | 
     if not hmac.compare_digest(row.digest, digest_of(tx, row)):
         raise InvalidRequest("this key was used for another request", code="idempotency_mismatch")
     return row
+
+
+def used_before(tx: ReadTx, key: str | None) -> bool:
+    """Whether an earlier request had this key. Decides nothing: the transaction reads the row again."""
+    return key is not None and tx.remembered(key) is not None
 
 
 class DigestOf:

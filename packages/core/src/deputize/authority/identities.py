@@ -51,6 +51,11 @@ class Identities:
                 self._held[agent] = held
             return held
 
+    def expire(self) -> None:
+        """Issue each anew at its next use, over the same key: what signed them was revoked."""
+        with self._lock:
+            self._held = {agent: replace(held, exp=0) for agent, held in self._held.items()}
+
     def forget(self) -> None:
         """At the end."""
         with self._lock:

@@ -85,7 +85,7 @@ class KeyBook:
         """A live key by its id; the store is read again only when something wrote to it."""
         served = self._served.get(kid)
         now = self._clock.now()
-        if served is None:
+        if served is None or now >= served.sign_until:  # unknown here, or renewed since it was read
             self._refresh()
             served = self._served.get(kid)
         return served if served is not None and now < served.serve_until else None

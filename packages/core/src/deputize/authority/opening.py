@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from deputize.audit.record import rec_claim
-from deputize.authority.idempotency import DigestOf, key_digest, keyed_digest, recall, rights_text
+from deputize.authority.idempotency import DigestOf, key_digest, keyed_digest, recall, rights_text, used_before
 from deputize.authority.journal import append, new_id
 from deputize.authority.lifetimes import child_ttl, root_ttl
 from deputize.authority.panel import Panel, narrow_child, narrow_link, narrow_root
@@ -14,7 +14,7 @@ from deputize.authority.refusal import MILLIS, Case, decided, ended, nothing_lef
 from deputize.authority.subject import Cuts, Tokens, require_live, require_session, subject_of
 from deputize.model.decision import Narrowing
 from deputize.model.event import Event, Json, Record
-from deputize.model.failure import InvalidRequest, InvalidToken
+from deputize.model.failure import IntegrityError, InvalidRequest, InvalidToken
 from deputize.model.identity import is_user
 from deputize.model.registry import AgentEntry
 from deputize.model.request import Client, HandOffRequest, RootRequest
@@ -138,7 +138,9 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         )
     linked = request.mode is Mode.SELF
     requested = _requested(case, request.requested, to)
-    ttl = child_ttl(parts.limits, parent, to, request.ttl, now)
+    key = key_digest("hand-off", case.client.agent, parent.sid, request.key)
+    repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
+    ttl = child_ttl(parts.limits, parent, to, request.ttl, now, repeat=repeat)
     panel = Panel(
         engine=rules.policy,
         now=int(now),
@@ -170,7 +172,6 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         workload=case.client.workload,
         attestation=case.client.attestation,
     )
-    key = key_digest("hand-off", case.client.agent, parent.sid, request.key)
     digest = DigestOf("hand-off", request.mode.value, to.id, rights_text(request.requested), request.task)
     plan = _Plan(node, narrowing, key, digest, request.task, jkt, parent)
 
@@ -263,6 +264,9 @@ def _again(tx: WriteTx, case: Case, plan: _Plan, sid: str, now: float) -> tuple[
     node = tx.session(sid)
     if node is None:
         raise InvalidRequest("this key's session is gone", code="idempotency_mismatch")
+    asked = plan.node
+    if (node.agent, node.sub, node.parent, node.mode) != (asked.agent, asked.sub, asked.parent, asked.mode):
+        raise IntegrityError("the session that is stored under this key is not the one that was asked for")
     line = tx.line(node)
     require_session(tx, Cuts(tx, line, ()), now, jti=None, asked="opened again by its key")
     record = append(tx, _event(case, plan, node, "session.reissued", int(now * MILLIS)))

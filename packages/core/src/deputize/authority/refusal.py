@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from deputize.authority.journal import append, new_reference
-from deputize.authority.panel import Panel
+from deputize.authority.panel import Panel, ruling_detail
 from deputize.authority.parts import Parts, Rules
 from deputize.model.decision import Ruling
 from deputize.model.event import Event, Json
@@ -84,14 +84,32 @@ class Case:
 def decided(parts: Parts, case: Case, steps: Callable[[], T]) -> T:
     """Run `steps`; a refusal of this authenticated caller is recorded before it reaches the caller."""
     try:
-        return steps()
+        done = steps()
     except StoreError:
         raise  # nothing can be written; nothing was issued
     except DeputizeError as error:
         if error.reference is None:
             error.reference = new_reference()
         _record(parts, case, error)
+        _record_errors(parts, case, error.reference)
         raise
+    _record_errors(parts, case, None)
+    return done
+
+
+def _record_errors(parts: Parts, case: Case, reference: str | None) -> None:
+    """A policy whose condition errs denies; that it erred is an event of its own, for whoever wrote it."""
+    erring = [ruling for ruling in case.panel.rulings if ruling.verdict.errors] if case.panel is not None else []
+    if not erring:
+        return
+    policies = tuple(dict.fromkeys(name for ruling in erring for name in ruling.verdict.policies))
+    detail: dict[str, Json] = {"decisions": [ruling_detail(ruling) for ruling in erring]}
+
+    def operation(tx: WriteTx) -> None:
+        event = case.event("policy.failed", "failed", int(parts.moment(tx) * MILLIS))
+        append(tx, replace(event, policies=policies, reference=reference, detail=detail))
+
+    parts.store.write(operation)
 
 
 def _record(parts: Parts, case: Case, error: DeputizeError) -> None:
@@ -104,7 +122,7 @@ def _record(parts: Parts, case: Case, error: DeputizeError) -> None:
         detail = dict(event.detail)
         if policies:
             detail["refused_by"] = list(policies)
-        decided_by = policies or event.policies or ("default-deny",)
+        decided_by = policies or ("default-deny",)  # what permitted before it is told in the decisions
         append(
             tx,
             replace(event, code=error.code, reference=error.reference, policies=decided_by, detail=detail),

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deputize.authority.journal import append
-from deputize.authority.parts import Parts
+from deputize.authority.parts import ACTIVE_POLICY, Parts
 from deputize.authority.refusal import MILLIS
 from deputize.authority.subject import state_of
 from deputize.model.event import Event
 from deputize.model.failure import InvalidRequest, NotFound
 from deputize.model.revocation import Kind, RevocationEntry
-from deputize.model.session import Node, State
+from deputize.model.session import Node, State, state_at
 from deputize.store.protocol import ReadTx, WriteTx
 
 MAX_REASON = 512  # characters
@@ -85,8 +85,10 @@ def _one_row(
         if parts.rules.registry.agent(target) is None:
             raise NotFound("no such agent is registered")
         agent = target
-    elif target not in [row.kid for row in tuple(tx.keys())]:
+    elif target not in [row.kid for row in tx.keys()]:
         raise NotFound("no such key is published")
+    else:
+        until = int(now) + _longest_token(parts)
     event = Event(
         type=f"{kind.value}.{'closed' if kind is Kind.CLOSE else 'revoked'}".replace("close.", "session."),
         outcome="done",
@@ -96,7 +98,7 @@ def _one_row(
         jti=jti,
         sub=sub,
         agent=agent,
-        policy_set=parts.rules.policy.digest,
+        policy_set=tx.meta(ACTIVE_POLICY),
         detail={"reason": reason, "by": by, "until": until, **({"kid": target} if kind is Kind.KEY else {})},
     )
     seq = append(tx, event).seq
@@ -123,18 +125,32 @@ def _session(tx: ReadTx, sid: str) -> Node:
     return node
 
 
+def _longest_token(parts: Parts) -> int:
+    return max(_longest_access(parts), parts.limits.session_token_ttl, parts.limits.identity_ttl)
+
+
 def _longest_access(parts: Parts) -> int:
     return max(parts.limits.access_ttl, parts.limits.access_ttl_bearer, parts.limits.impersonation_ttl_max)
 
 
 def _count(tx: ReadTx, kind: Kind, target: str, node: Node | None, at: int) -> int:
+    """How many sessions lived until then: the target's own and all below."""
     if kind in {Kind.SESSION, Kind.CLOSE} and node is not None:
-        tree = tx.sessions(txn=node.txn, limit=COUNT_LIMIT)
-        below = [other for other in tree if target in {other.sid, *other.ancestors}]
-        return sum(1 for other in below if other.exp > at and (other.sid == target or other.state is State.OPEN))
-    if kind is Kind.USER:
+        heads = [node]
+    elif kind is Kind.USER:
         roots = tx.sessions(sub=target, live_at=at, limit=COUNT_LIMIT)
-        return sum(1 for other in roots if other.created <= at)
-    if kind is Kind.AGENT:
-        return len(tx.sessions(agent=target, live_at=at, limit=COUNT_LIMIT))
-    return 0
+        heads = [other for other in roots if other.sid == other.txn and other.created <= at]
+    elif kind is Kind.AGENT:
+        heads = tx.sessions(agent=target, live_at=at, limit=COUNT_LIMIT)
+    else:
+        return 0
+    killed = {head.sid for head in heads if head.state is State.OPEN}
+    found: set[str] = set()
+    for txn in {head.txn for head in heads}:
+        tree = {other.sid: other for other in tx.sessions(txn=txn, limit=COUNT_LIMIT)}
+        ended = {sid for sid, other in tree.items() if sid not in killed and state_at(other, at) is not State.OPEN}
+        for sid, other in tree.items():
+            line = {sid, *other.ancestors}
+            if line & killed and not line & ended and other.exp > at:
+                found.add(sid)
+    return len(found)

@@ -164,6 +164,8 @@ def require_live(
         cuts.require_agent(agent)
     for kid in kids:
         cuts.require_key(kid)
+    if cuts.has(Kind.TOKEN, claims.jti):
+        raise InvalidToken("this session token was revoked; the session itself was not", code="token_revoked")
     require_session(tx, cuts, now, jti=claims.jti, asked=asked)
     if now >= claims.exp:
         raise InvalidToken("the session token has expired", code="token_expired")

@@ -1,17 +1,38 @@
 """How commands find the authority that they speak to."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deputize.facade.authority import Authority
+from deputize.authority.engine import Engine
+from deputize.config import load
+from deputize.model.failure import ConfigurationError
+from deputize.store.sqlite import open_sqlite
+from deputize.system import SystemClock
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="the authority's file")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print data instead of words")]
 DEFAULT_CONFIG = Path("deputize.toml")
 
 
-def open_authority(config: Path) -> Authority:
-    """The embedded authority of a file; makes no key until something is signed."""
-    return Authority.open(config)
+@contextlib.contextmanager
+def open_engine(config: Path) -> Iterator[Engine]:
+    """The authority of a file, to look and to cut off: it makes no key, no store and no policy active.
+
+    Raises ConfigurationError, StoreError.
+    """
+    configuration = load(str(config))
+    if ":memory:" in configuration.store_url:
+        raise ConfigurationError(
+            "the store is in memory: only the process that runs the authority can look into it",
+            path=str(config),
+            key="store.url",
+        )
+    store = open_sqlite(configuration.store_url, create=False)
+    try:
+        yield Engine(configuration, store=store, clock=SystemClock(), decides=False)
+    finally:
+        store.close()

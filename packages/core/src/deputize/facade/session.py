@@ -1,10 +1,11 @@
 """Session: a node of the delegation tree, as the code that works in it holds it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 
 from deputize.authority.journal import new_id
 from deputize.authority.opening import Opened
@@ -16,7 +17,7 @@ from deputize.facade.rights import rights_from
 from deputize.facade.tool_call import ToolCall
 from deputize.facade.tree import SessionTree, build_tree
 from deputize.model.event import Json
-from deputize.model.failure import InvalidRequest
+from deputize.model.failure import AuthorityUnavailable, DeputizeError, InvalidRequest, InvalidToken
 from deputize.model.identity import short_name
 from deputize.model.registry import ToolEntry
 from deputize.model.request import AccessRequest, HandOffRequest, RootRequest
@@ -27,6 +28,7 @@ from deputize.model.session import Mode, Node
 if TYPE_CHECKING:
     from deputize.facade.authority import Authority
 
+T = TypeVar("T")
 TTL_LIMIT = 2**31  # seconds; beyond what any limit can be set to
 RENEW_BEFORE = 30  # seconds of a session token's life left when it is minted again
 
@@ -112,20 +114,35 @@ class Session:
         parts = self.authority.engine.parts
         return parts.store.read(lambda tx: state_of(tx, tx.line(self.node), parts.moment(tx))).value
 
-    def present(self) -> str:
+    def present(self, *, anew: bool = False) -> str:
         """The session token, minted again where it runs out. For the authority alone; not an access token."""
         with self._lock:
             ending = self._opened.expires - self.authority.now() < min(RENEW_BEFORE, self._token_life() // 2)
-            if ending or self._opened.jkt != self.authority.engine.identity(self.node.agent).client.jkt:
-                self._opened = self._again()  # in a forked child the agent has another key
+            if anew or ending or self._opened.jkt != self.authority.engine.identity(self.node.agent).client.jkt:
+                self._opened = self._again(anew=anew)  # in a forked child the agent has another key
             return self._opened.token
+
+    def presenting(self, ask: Callable[[str], T]) -> T:
+        """Ask with the session token; with a new one where only the token, or the key that signed it, was revoked."""
+        try:
+            return ask(self.present())
+        except (InvalidToken, AuthorityUnavailable) as refused:
+            if not _curable(refused):
+                raise
+        self.authority.engine.renew_identities()
+        try:
+            return ask(self.present(anew=True))
+        except AuthorityUnavailable as refused:  # another process revoked our key: it is forgotten by now
+            if not _curable(refused):
+                raise
+        return ask(self.present(anew=True))
 
     def _token_life(self) -> int:
         return self.authority.engine.parts.limits.session_token_ttl
 
-    def _again(self) -> Opened:
+    def _again(self, *, anew: bool) -> Opened:
         """The same request under the same key: the same session, a new token; presenter and policy asked afresh."""
-        if self.node.exp <= self.authority.now() + RENEW_BEFORE and self._opened.expires > self.authority.now():
+        if not anew and self.node.exp <= self.authority.now() + RENEW_BEFORE and self._opened.expires > self.authority.now():
             return self._opened
         request = self._request
         if isinstance(request, RootRequest):
@@ -136,18 +153,14 @@ class Session:
 
     def hand_off(self, request: HandOffRequest) -> Opened:
         """Present this session for a hand-off; the request's tokens are filled in here."""
+        engine = self.authority.engine
         known = self.authority.registry.agent(request.to)
-        whole = HandOffRequest(
-            subject_token=self.present(),
-            actor_token=self.authority.engine.identity(known.id).token if known is not None else "",
-            to=request.to,
-            mode=request.mode,
-            requested=request.requested,
-            ttl=request.ttl,
-            task=request.task,
-            key=request.key,
-        )
-        return self.authority.engine.hand_off(self.node.agent, whole)
+
+        def ask(token: str) -> Opened:
+            actor = engine.identity(known.id).token if known is not None else ""
+            return engine.hand_off(self.node.agent, replace(request, subject_token=token, actor_token=actor))
+
+        return self.presenting(ask)
 
     def delegate(
         self,
@@ -197,7 +210,7 @@ class Session:
         `mode=Mode.IMPERSONATION` needs a stored grant, a policy and a `reason`. `ttl` in seconds.
         """
         request = AccessRequest(
-            subject_token=self.present(),
+            subject_token="",
             resource=resource,
             scopes=frozenset(check_scope(scope) for scope in scopes),
             tool=tool,
@@ -208,8 +221,9 @@ class Session:
             user=self.authority.user_id(user) if user is not None else None,
             reason=reason,
         )
-        issued = self.authority.engine.access(self.node.agent, request)
-        key_of = self.authority.engine.identity(self.node.agent).key
+        engine = self.authority.engine
+        issued = self.presenting(lambda token: engine.access(self.node.agent, replace(request, subject_token=token)))
+        key_of = engine.identity(self.node.agent).key
         return Access(issued.grant, issued.token, key_of if issued.grant.jkt else None, self.authority.now)
 
     def tool_call(
@@ -362,6 +376,13 @@ class Session:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Session is not pickled: open it again by its key in the other process")
+
+
+def _curable(refused: DeputizeError) -> bool:
+    """What a new token cures. Whether one is given is decided afresh."""
+    if isinstance(refused, AuthorityUnavailable):
+        return refused.retry_after == 0
+    return refused.code in {"key_revoked", "token_revoked", "unknown_key"}
 
 
 def seconds(ttl: timedelta | float | None) -> int | None:

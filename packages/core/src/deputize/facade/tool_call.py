@@ -1,6 +1,7 @@
 """A tool call: permission before the body, attribution around it, the outcome after it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -70,7 +71,7 @@ class ToolCall:
         if self._entered:
             raise InvalidRequest("a tool call is entered once")
         request = CallRequest(
-            subject_token=self.session.present(),
+            subject_token="",
             tool=self.tool,
             resource=self.resource,
             scopes=self.scopes,
@@ -78,7 +79,10 @@ class ToolCall:
             arguments=self._arguments,
             to=self.to,
         )
-        permitted = self.session.authority.engine.permit_call(self.session.node.agent, request)
+        engine, agent = self.session.authority.engine, self.session.node.agent
+        permitted = self.session.presenting(
+            lambda token: engine.permit_call(agent, replace(request, subject_token=token))
+        )
         self.policies = permitted.policies
         self._entered = True
         return self

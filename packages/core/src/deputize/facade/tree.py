@@ -7,6 +7,7 @@ from deputize.audit.record import open_body
 from deputize.authority.parts import Parts
 from deputize.authority.subject import state_of
 from deputize.model.event import Record
+from deputize.model.failure import plain
 from deputize.model.identity import short_name
 from deputize.model.session import Node
 from deputize.store.protocol import ReadTx
@@ -77,7 +78,7 @@ class SessionTree:
         for number, call in enumerate(self.calls):
             branch = "├·" if below or number + 1 < len(self.calls) else "└·"
             reference = f", ref {call.reference}" if call.reference else ""
-            yield f"{inner}{branch} {call.tool}: {call.outcome} ({call.policy}{reference})"
+            yield f"{inner}{branch} {plain(call.tool)}: {call.outcome} ({call.policy}{reference})"
         for number, child in enumerate(self.children):
             yield from child.lines(inner, last=number + 1 == len(self.children))
 

@@ -27,6 +27,8 @@ class _LostError(Exception):
 
 
 def _as_ours(error: Exception) -> Exception:
+    if isinstance(error, connection.UNSTORABLE):
+        return connection.unstorable()
     return connection.store_error(error) if isinstance(error, sqlite3.Error) else error
 
 
@@ -79,6 +81,8 @@ class Writer:
             return op(tx)
         except sqlite3.Error as error:
             raise connection.store_error(error) from error
+        except connection.UNSTORABLE:
+            raise connection.unstorable() from None
         finally:
             tx.end()
 
@@ -92,6 +96,9 @@ class Writer:
         except sqlite3.Error as error:
             self._undo(db, error)
             raise connection.store_error(error) from error
+        except connection.UNSTORABLE:
+            self._undo(db)
+            raise connection.unstorable() from None
         except BaseException:
             self._undo(db)
             raise

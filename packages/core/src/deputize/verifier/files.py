@@ -6,6 +6,7 @@ somebody committed (`PRAGMA data_version`, a few microseconds), so a revocation 
 
 import os
 import sqlite3
+import weakref
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -41,7 +42,9 @@ _OF_USER: Final = (
 _END_OF_TIME: Final = 2**62
 
 _BUSY: Final = 1.0  # seconds
+_REST: Final = 0.5  # seconds that a fork waits for a look at the file to end
 _inherited: list[sqlite3.Connection] = []  # of a parent process: neither used nor closed here
+_SOURCES: "weakref.WeakSet[FileSource]" = weakref.WeakSet()
 
 
 class FileSource:
@@ -60,6 +63,7 @@ class FileSource:
         self._file = (0, 0)
         self._looked = float("-inf")
         self._start_over()
+        _SOURCES.add(self)
 
     def key(self, kid: str) -> VerifyingKey | None:
         """See KeySource. Raises StoreError where the file cannot be read."""
@@ -83,6 +87,14 @@ class FileSource:
         """Let go of the file; the next use opens it again."""
         with self._lock:
             self._let_go()
+
+    def rest(self) -> None:
+        """Before a fork: let go of the file, unless another thread stays in it longer than a moment."""
+        if self._lock.take(_REST):
+            try:
+                self._let_go()
+            finally:
+                self._lock.give()
 
     def _start_over(self) -> None:
         self._keys: dict[str, tuple[VerifyingKey, int]] = {}
@@ -184,3 +196,12 @@ def _sessions_of(db: sqlite3.Connection, entry: RevocationEntry) -> list[str]:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_dev, status.st_ino
+
+
+def _before_fork() -> None:
+    """A child inherits SQLite's table of locks but not the locks: nothing may be open while the process forks."""
+    for source in list(_SOURCES):
+        source.rest()
+
+
+os.register_at_fork(before=_before_fork)

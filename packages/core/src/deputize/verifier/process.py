@@ -20,6 +20,14 @@ class ProcessLock:
         """Start again, in a child that nobody else runs in yet."""
         self._lock = threading.Lock()
 
+    def take(self, patience: float) -> bool:
+        """Acquire within so many seconds, or not. Whoever took it calls `give`."""
+        return self._lock.acquire(timeout=patience)
+
+    def give(self) -> None:
+        """Release what `take` acquired."""
+        self._lock.release()
+
     def __enter__(self) -> None:
         self._lock.acquire()
 
