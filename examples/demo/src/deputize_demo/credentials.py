@@ -11,8 +11,9 @@ from hashlib import sha256
 from typing import Final
 
 import httpx
-import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from deputize import Authority
 
@@ -40,17 +41,28 @@ class Thief:
         self._key = ec.generate_private_key(ec.SECP256R1())
 
     def headers(self, url: str) -> dict[str, str]:
-        """The token, with a proof (RFC 9449) that is right in everything but the key."""
-        public = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        """The token, with a proof (RFC 9449 §4.2) that is right in everything but the key."""
+        point = self._key.public_key().public_numbers()
+        jwk = {"kty": "EC", "crv": "P-256", "x": _base64(_bytes(point.x)), "y": _base64(_bytes(point.y))}
+        header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}
         claims = {
             "htm": "POST",
             "htu": url,
             "iat": int(time.time()),  # noqa: TID251  # a thief has the clock of the machine
             "jti": secrets.token_urlsafe(12),
-            "ath": urlsafe_b64encode(sha256(self._token.encode()).digest()).rstrip(b"=").decode(),
+            "ath": _base64(sha256(self._token.encode()).digest()),
         }
-        proof = jwt.encode(claims, self._key, algorithm="ES256", headers={"typ": "dpop+jwt", "jwk": public})
-        return {"Authorization": f"DPoP {self._token}", "DPoP": proof}
+        signed = f"{_base64(json.dumps(header).encode())}.{_base64(json.dumps(claims).encode())}"
+        r, s = decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(SHA256())))
+        return {"Authorization": f"DPoP {self._token}", "DPoP": f"{signed}.{_base64(_bytes(r) + _bytes(s))}"}
+
+
+def _base64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(number: int) -> bytes:
+    return number.to_bytes(32, "big")
 
 
 async def present(url: str, headers: Mapping[str, str], tool: str, **arguments: object) -> Answer:

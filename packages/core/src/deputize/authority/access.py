@@ -73,7 +73,7 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
     signer = parts.keys.signer(now)
 
     def operation(tx: WriteTx) -> tuple[Grant, Record | None]:
-        at = parts.moment(tx)
+        at = parts.stamp(tx)
         agents = (case.client.agent,)
         cuts = require_live(tx, shown, at, asked=f"access to {entry.alias}", agents=agents, signer=signer.kid)
         parts.keys.check_signer(cuts.has(Kind.KEY, signer.kid))

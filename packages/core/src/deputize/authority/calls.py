@@ -63,7 +63,7 @@ def _permit(parts: Parts, tokens: Tokens, case: Case, request: CallRequest) -> P
         raise InvalidRequest("a call names the scopes that it needs; none never means all", code="invalid_scope")
 
     def operation(tx: WriteTx) -> int:
-        at = parts.moment(tx)
+        at = parts.stamp(tx)
         require_live(tx, shown, at, asked=f"call of {request.tool}", agents=(case.client.agent,))
         parts.check_policy(tx, case.rules)
         digest = keyed_digest(tx.tree_secret(node.txn), "arguments", request.arguments)
@@ -116,7 +116,7 @@ def note(
         event = Event(
             type=kind,
             outcome=outcome,
-            time=int(parts.moment(tx) * MILLIS),
+            time=int(parts.stamp(tx) * MILLIS),
             txn=node.txn,
             sid=node.sid,
             sub=node.sub,

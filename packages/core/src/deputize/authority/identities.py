@@ -83,7 +83,7 @@ class Identities:
         jti = new_id()
 
         def operation(tx: WriteTx) -> int:
-            now = parts.moment(tx)
+            now = parts.stamp(tx)
             cuts = Cuts(tx, (), (client.agent, signer.kid))
             cuts.require_agent(client.agent)
             parts.keys.check_signer(cuts.has(Kind.KEY, signer.kid))

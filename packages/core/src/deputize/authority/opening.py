@@ -206,7 +206,7 @@ def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, f
     signer = parts.keys.signer(plan.node.created)
 
     def operation(tx: WriteTx) -> tuple[Node, Record, bool]:
-        now = parts.moment(tx)
+        now = parts.stamp(tx)
         allowed(tx, now, signer.kid)
         parts.check_policy(tx, case.rules)
         row = recall(tx, plan.key, plan.digest)

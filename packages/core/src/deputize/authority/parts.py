@@ -12,7 +12,7 @@ from deputize.model.failure import AuthorityUnavailable
 from deputize.model.limits import Limits
 from deputize.model.registry import Registry
 from deputize.model.session import Node
-from deputize.store.protocol import ReadTx, Store
+from deputize.store.protocol import ReadTx, Store, WriteTx
 from deputize.verifier.process import ProcessLock
 
 ACTIVE_POLICY: Final = "policy.active"  # meta row: the digest that the store decides by
@@ -66,7 +66,7 @@ class Parts:
     clock: Clock
     keys: KeyBook
     attested: Attested
-    latest: float = 0.0  # newest record's time that this process has seen
+    latest: float = 0.0  # of what this process has recorded, seconds
     nodes: Bounded[Node] = field(default_factory=lambda: Bounded(8192))  # what never changes of a session
 
     def now(self) -> float:
@@ -75,8 +75,12 @@ class Parts:
 
     def moment(self, tx: ReadTx) -> float:
         """max(own clock, newest committed record), seconds: it never goes back."""
-        self.latest = max(self.latest, tx.newest_time() / 1000)
-        return max(self.clock.now(), self.latest)
+        return max(self.clock.now(), self.latest, tx.newest_time() / 1000)
+
+    def stamp(self, tx: WriteTx) -> float:
+        """The moment of what this transaction records; nothing that this process does later lies before it."""
+        self.latest = self.moment(tx)
+        return self.latest
 
     def check_policy(self, tx: ReadTx, rules: Rules) -> None:
         """Step 12: what decided is what the store names. Raises AuthorityUnavailable."""

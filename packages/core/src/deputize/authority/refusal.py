@@ -106,7 +106,7 @@ def _record_errors(parts: Parts, case: Case, reference: str | None) -> None:
     detail: dict[str, Json] = {"decisions": [ruling_detail(ruling) for ruling in erring]}
 
     def operation(tx: WriteTx) -> None:
-        event = case.event("policy.failed", "failed", int(parts.moment(tx) * MILLIS))
+        event = case.event("policy.failed", "failed", int(parts.stamp(tx) * MILLIS))
         append(tx, replace(event, policies=policies, reference=reference, detail=detail))
 
     parts.store.write(operation)
@@ -117,7 +117,7 @@ def _record(parts: Parts, case: Case, error: DeputizeError) -> None:
     policies = (denial.policy,) if denial is not None and denial.policy else ()
 
     def operation(tx: WriteTx) -> None:
-        millis = int(parts.moment(tx) * MILLIS)
+        millis = int(parts.stamp(tx) * MILLIS)
         event = case.event(case.kind, "denied", millis)
         detail = dict(event.detail)
         if policies:

@@ -49,7 +49,7 @@ def record_report(
                 chain=() if node is None else node.chain,
                 policies=("resource.guard",) if outcome == "denied" else (),
                 outcome=result,
-                time=int(parts.moment(tx) * MILLIS),
+                time=int(parts.stamp(tx) * MILLIS),
                 txn=txn,
                 sid=sid,
                 jti=jti,
@@ -79,7 +79,7 @@ def record_rejections(parts: Parts, *, resource: str, code: str, client: str, co
             Event(
                 type="resource.rejected",
                 outcome="denied",
-                time=int(parts.moment(tx) * MILLIS),
+                time=int(parts.stamp(tx) * MILLIS),
                 resource=resource,
                 code=code,
                 detail={"by": "resource", "client": client[:64], "count": count},

@@ -43,7 +43,7 @@ def revoke(parts: Parts, kind: Kind, target: str, *, reason: str, by: str) -> Re
         raise InvalidRequest(f"a revocation needs a reason of 1-{MAX_REASON} characters")
 
     def operation(tx: WriteTx) -> tuple[RevocationEntry, Node | None]:
-        now = parts.moment(tx)
+        now = parts.stamp(tx)
         return _one_row(parts, tx, kind, target, reason, by, now)
 
     entry, node = parts.store.write(operation, sync=True)
@@ -85,7 +85,7 @@ def _one_row(
         if parts.rules.registry.agent(target) is None:
             raise NotFound("no such agent is registered")
         agent = target
-    elif target not in [row.kid for row in tx.keys()]:
+    elif not _published(tx, target):
         raise NotFound("no such key is published")
     else:
         until = int(now) + _longest_token(parts)
@@ -127,6 +127,11 @@ def _session(tx: ReadTx, sid: str) -> Node:
 
 def _longest_token(parts: Parts) -> int:
     return max(_longest_access(parts), parts.limits.session_token_ttl, parts.limits.identity_ttl)
+
+
+def _published(tx: ReadTx, kid: str) -> bool:
+    rows = tx.keys()
+    return any(row.kid == kid for row in rows)
 
 
 def _longest_access(parts: Parts) -> int:

@@ -19,7 +19,7 @@ DEFAULT_CONFIG = Path("deputize.toml")
 
 
 @contextlib.contextmanager
-def open_engine(config: Path) -> Iterator[Engine]:
+def open_engine(config: Path, *, readonly: bool = True) -> Iterator[Engine]:
     """The authority of a file, to look and to cut off: it makes no key, no store and no policy active.
 
     Raises ConfigurationError, StoreError.
@@ -31,7 +31,7 @@ def open_engine(config: Path) -> Iterator[Engine]:
             path=str(config),
             key="store.url",
         )
-    store = open_sqlite(configuration.store_url, create=False)
+    store = open_sqlite(configuration.store_url, create=False, readonly=readonly)
     try:
         yield Engine(configuration, store=store, clock=SystemClock(), decides=False)
     finally:
