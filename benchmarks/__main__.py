@@ -11,6 +11,7 @@ from rich.console import Console
 from benchmarks import measure, report
 
 GROUPS: Final = ("verify", "exchange", "durability", "revocation", "imports", "memory", "agent", "audit")
+WIDTH: Final = 150  # of tables that go to a file
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     os.environ["LANGSMITH_TRACING"] = "false"
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     facts = report.machine()
     done = {}
     for name in chosen.only or GROUPS:

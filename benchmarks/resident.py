@@ -3,6 +3,8 @@
 import gc
 import os
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.workplace import Workplace, access, session_of
@@ -12,34 +14,35 @@ from deputize.store.sqlite import open_sqlite
 
 
 def main() -> None:
-    what, path, txn, count = sys.argv[1:5]
+    what, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    sids = Path(f"{path}.sids").read_text(encoding="ascii").split()
     place = Workplace()
     authority = place.authority("own.db", policies=50)
     access(session_of(authority))  # whatever is loaded at first use is loaded now
     before = _resident()
-    held = _walk(path, txn, int(count)) if what == "store" else _hold(authority, int(count))
+    held = _walk(path, sids) if what == "store" else _hold(authority, count)
     gc.collect()
     print(_resident() - before)
     assert held is not None
     place.close()
 
 
-def _walk(path: str, txn: str, count: int) -> object:
+def _walk(path: str, sids: Sequence[str]) -> object:
     """Open the store and ask for the line of every session, as an exchange does."""
     store = open_sqlite(path, durability="normal")
-    sids = store.read(lambda tx: [node.sid for node in tx.sessions(txn=txn, limit=count + 2)])
 
-    def line(tx: ReadTx, sid: str) -> int:
+    def line(sid: str, tx: ReadTx) -> None:
         node = tx.session(sid)
         assert node is not None
-        return len(tx.line(node))
+        assert tx.line(node)[-1] == node
 
-    assert sum(store.read(lambda tx, sid=sid: line(tx, sid)) for sid in sids) > count  # type: ignore[misc]  # the default binds it
-    return store, sids
+    for sid in sids:
+        store.read(partial(line, sid))
+    return store
 
 
 def _hold(authority: Authority, count: int) -> object:
-    return [authority.session(user=f"user-{number}", agent="agent-0007") for number in range(count)]
+    return [authority.session(user=f"user-{number % 100}", agent="agent-0007") for number in range(count)]
 
 
 def _resident() -> float:

@@ -70,13 +70,19 @@ def access(session: Session) -> None:
 
 
 def verified_access(session: Session) -> None:
-    """The same with every input verified and every decision evaluated anew."""
+    """The same with every input verified anew."""
+    session.authority.engine.forget_inputs()
+    access(session)
+
+
+def fresh_access(session: Session) -> None:
+    """The same with nothing remembered: inputs are verified and both decisions evaluated anew."""
     engine = session.authority.engine
     engine.forget_inputs()
     policy = engine.parts.rules.policy
     assert isinstance(policy, CedarEngine)
     policy.forget()
-    session.access(CRM, ["crm:read"], tool="read_customers")
+    access(session)
 
 
 def raw_exchange(size: int = 1000) -> Callable[[], None]:

@@ -10,11 +10,12 @@ from langchain_core.tools import tool
 
 from benchmarks.measure import Case, Group, Sample, looped
 from benchmarks.workplace import Workplace
-from deputize import Authority
-from langchain_deputize import DeputizeMiddleware
+from deputize import Authority, Session
+from langchain_deputize import DeputizeMiddleware, session_config
 from langchain_deputize.testing import ScriptedModel, calls
 
 NUMBERS = range(4)
+QUESTION = {"messages": [("user", "go")]}
 
 
 @tool
@@ -26,23 +27,24 @@ def add(a: int, b: int) -> int:
 def build(*, quick: bool) -> Group:
     """One run has five turns of the model and four tool calls, each asked for, permitted and recorded."""
     place = Workplace()
-    loops = 2 if quick else 12
-    stores = {"memory": ":memory:", "file, NORMAL": "agent.db"}
-    authorities = {name: place.tools(store, ["add"]) for name, store in stores.items()}
+    loops = 2 if quick else 10
+    authorities = {store: place.tools(store, ["add"]) for store in (":memory:", "agent.db")}
     loop = asyncio.new_event_loop()
     cases: list[Case] = []
-    for kind in ("sync", "async"):
+    for kind, make in (("sync", _sync), ("async", partial(_async, loop))):
         base = f"unguarded, {kind}"
-        cases.append(Case(name=base, sample=_sample(kind, loop, _graph(), None, loops)))
-        cases += [
-            Case(
-                name=f"guarded, {kind}, {name}",
-                sample=_sample(kind, loop, _graph(DeputizeMiddleware()), authority, loops),
-                against=base,
-                at_most=1.2,
-            )
-            for name, authority in authorities.items()
-        ]
+        cases.append(Case(name=base, sample=_sample(make(_graph(), None, None), loops)))
+        for store, authority in authorities.items():
+            for session in (authority.session(user="alice", agent="boss"), None):
+                where = "in memory" if store == ":memory:" else "file, NORMAL"
+                cases.append(
+                    Case(
+                        name=f"guarded, {kind}, {where}" + (" + its session" if session is None else ""),
+                        sample=_sample(make(_graph(DeputizeMiddleware()), authority, session), loops),
+                        against=base,
+                        at_most=1.2,
+                    )
+                )
 
     def close() -> None:
         loop.close()
@@ -50,8 +52,8 @@ def build(*, quick: bool) -> Group:
 
     return Group(
         name="agent",
-        title="LangChain: one agent run of four tool calls, opening and closing its session included",
-        clock="wall time",
+        title="LangChain: one agent run of four tool calls in an open session, or opening and closing its own",
+        clock="CPU time of all threads",
         unit="ms",
         cases=cases,
         rounds=2 if quick else 15,
@@ -64,32 +66,36 @@ def _graph(*middleware: DeputizeMiddleware) -> Any:  # noqa: ANN401  # LangGraph
     return create_agent(ScriptedModel(steps=[*steps, "done"]), [add], name="boss", middleware=list(middleware))
 
 
-def _sample(
-    kind: str,
-    loop: asyncio.AbstractEventLoop,
-    graph: Any,
-    authority: Authority | None,
-    loops: int,  # noqa: ANN401  # as above
-) -> Sample:
-    question = {"messages": [("user", "go")]}
+def _sync(graph: Any, authority: Authority | None, session: Session | None) -> Callable[[], object]:  # noqa: ANN401  # as above
+    config = None if session is None else session_config(session)
 
-    def sync_run() -> None:
-        if authority is None:
-            graph.invoke(question)
+    def run() -> None:
+        if authority is None or session is not None:
+            graph.invoke(QUESTION, config)
             return
         with authority.session(user="alice", agent="boss"):
-            graph.invoke(question)
+            graph.invoke(QUESTION)
 
-    async def async_run() -> None:
-        if authority is None:
-            await graph.ainvoke(question)
+    return run
+
+
+def _async(
+    loop: asyncio.AbstractEventLoop,
+    graph: Any,  # noqa: ANN401  # as above
+    authority: Authority | None,
+    session: Session | None,
+) -> Callable[[], object]:
+    config = None if session is None else session_config(session)
+
+    async def run() -> None:
+        if authority is None or session is not None:
+            await graph.ainvoke(QUESTION, config)
             return
         async with await authority.asession(user="alice", agent="boss"):
-            await graph.ainvoke(question)
+            await graph.ainvoke(QUESTION)
 
-    op: Callable[[], object] = sync_run if kind == "sync" else partial(_in_loop, loop, async_run)
-    return looped(op, loops, cpu=False, unit="ms")
+    return lambda: loop.run_until_complete(run())
 
 
-def _in_loop(loop: asyncio.AbstractEventLoop, run: Callable[[], Any]) -> None:
-    loop.run_until_complete(run())
+def _sample(op: Callable[[], object], loops: int) -> Sample:
+    return looped(op, loops, cpu=True, threads=True, unit="ms")

@@ -1,6 +1,7 @@
 """The log: what a record costs to seal and append, and how fast a whole log is verified."""
 
 import json
+from functools import partial
 from hashlib import sha256
 
 from benchmarks.measure import Case, Group, looped, per
@@ -43,7 +44,7 @@ def build(*, quick: bool) -> Group:
     store = open_sqlite(place.file("log.db"), durability="normal")
     grown = open_sqlite(place.file("grown.db"), durability="normal")
     for start in range(0, size, MANY):
-        grown.write(lambda tx, count=min(MANY, size - start): _append(tx, count))  # type: ignore[misc]  # the default binds it
+        grown.write(partial(_append, count=min(MANY, size - start)))
     Log(grown).integrate()
     loops = 50 if quick else 1000
 

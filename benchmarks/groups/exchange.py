@@ -3,7 +3,7 @@
 from functools import partial
 
 from benchmarks.measure import Case, Group, looped
-from benchmarks.workplace import Workplace, access, raw_exchange, session_of, verified_access
+from benchmarks.workplace import Workplace, access, fresh_access, raw_exchange, session_of, verified_access
 
 RAW = "raw: 2 ES256 verifications + 1 signature"
 FEW = "access, inputs cached, 500 policies"
@@ -22,6 +22,12 @@ def build(*, quick: bool) -> Group:
         unit="us",
         cases=(
             Case(name=RAW, sample=looped(raw_exchange(), loops, cpu=True)),
+            Case(
+                name="access, nothing remembered",
+                sample=looped(partial(fresh_access, few), loops, cpu=True),
+                against=RAW,
+                at_most=3.0,
+            ),
             Case(
                 name="access, inputs verified",
                 sample=looped(partial(verified_access, few), loops, cpu=True),

@@ -13,7 +13,7 @@ ROW = "raw: one row, committed and synced"
 def build(*, quick: bool) -> Group:
     """All large trees are one: every round revokes the next session up from the one that 100,000 hang on."""
     place = Workplace()
-    rounds, size = (2, 500) if quick else (11, 100_000)
+    rounds, size = (2, 500) if quick else (19, 100_000)
     authority = place.authority("trees.db", policies=50, durability="full")
     nodes = spine(session_of(authority), rounds)
     grow(authority, nodes[-1], size)

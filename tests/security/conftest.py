@@ -125,9 +125,7 @@ class Firm:
         return self.engine.hand_off(AGENT + presenter, request)
 
     def call(self, presenter: str, token: str, tool: str = "search") -> Any:
-        request = CallRequest(
-            subject_token=token, tool=tool, resource="local", scopes=frozenset({f"tool:{tool}"})
-        )
+        request = CallRequest(subject_token=token, tool=tool, resource="local", scopes=frozenset({f"tool:{tool}"}))
         return self.engine.permit_call(AGENT + presenter, request)
 
     def claims(self, session: Any) -> SessionClaims:

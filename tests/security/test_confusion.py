@@ -93,9 +93,7 @@ def test_the_kind_is_told_by_typ_and_a_copy_that_ignores_it_takes_an_access_toke
 
 @pytest.mark.requirement("A-05")
 @pytest.mark.requirement("I6")
-def test_a_token_is_of_no_use_at_a_resource_that_only_looks_like_its_own(
-    firm: Any, broken: Any, code_of: Any
-) -> None:
+def test_a_token_is_of_no_use_at_a_resource_that_only_looks_like_its_own(firm: Any, broken: Any, code_of: Any) -> None:
     from deputize.wire import access_token
 
     child = firm.root().delegate("reader")
@@ -133,7 +131,16 @@ def test_the_same_key_id_at_two_issuers_is_two_keys(firm: Any, code_of: Any) -> 
 @pytest.mark.requirement("JW-06")
 @pytest.mark.parametrize(
     "kid",
-    ["../../etc/passwd", "x' or '1'='1", "x; drop table keys", "\u2028", "file:///dev/null", "%00", " " * 40, "a" * 129],
+    [
+        "../../etc/passwd",
+        "x' or '1'='1",
+        "x; drop table keys",
+        "\u2028",
+        "file:///dev/null",
+        "%00",
+        " " * 40,
+        "a" * 129,
+    ],
 )
 def test_a_key_id_is_text_that_finds_nothing_and_does_nothing(firm: Any, code_of: Any, kid: str) -> None:
     child = firm.root().delegate("reader")

@@ -53,10 +53,15 @@ def test_of_all_pairs_of_subject_and_actor_in_two_trees_only_the_right_presenter
             try:
                 child = attempt().node
             except DeputizeError as error:
-                may = presenter == session.name and actor == to and (session.name, to) in {
-                    *itertools.product(["boss"], NAMES),
-                    ("reader", "writer"),
-                }
+                may = (
+                    presenter == session.name
+                    and actor == to
+                    and (session.name, to)
+                    in {
+                        *itertools.product(["boss"], NAMES),
+                        ("reader", "writer"),
+                    }
+                )
                 assert not may, error  # noqa: PT017  # that it is refused is what is looked at
                 continue
             opened += 1

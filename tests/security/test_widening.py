@@ -63,7 +63,17 @@ def test_asking_again_and_again_is_no_step_up(firm: Any, broken: Any, code_of: A
 @pytest.mark.requirement("TT-02")
 @pytest.mark.parametrize(
     "scopes",
-    [[], [""], ["crm:read crm:write"], ["crm:read", ""], ["crm:read\tcrm:write"], ["*"], ["crm:*"], ["CRM:READ"], [" "]],
+    [
+        [],
+        [""],
+        ["crm:read crm:write"],
+        ["crm:read", ""],
+        ["crm:read\tcrm:write"],
+        ["*"],
+        ["crm:*"],
+        ["CRM:READ"],
+        [" "],
+    ],
 )
 def test_a_missing_empty_or_joined_scope_never_means_more(firm: Any, code_of: Any, scopes: list[str]) -> None:
     child = firm.root().delegate("writer")

@@ -158,6 +158,8 @@ def agents(spy: Spy, heard: list[str]) -> Any:
     )
 
 
+@pytest.mark.requirement("WL-09")
+@pytest.mark.requirement("A-18")
 @pytest.mark.requirement("I9")
 @pytest.mark.parametrize("mode", ["sync", "async", "langsmith"])
 def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(

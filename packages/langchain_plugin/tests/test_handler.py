@@ -57,7 +57,7 @@ with authority.session(user="alice", agent="solo") as session:
     call, = session.tree().calls
     print(call.tool, call.outcome)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", check=True)
     assert done.stdout.split() == ["add", "done"]
 
 
@@ -66,7 +66,7 @@ def test_import_loads_neither_langgraph_nor_langsmith() -> None:
         "import sys, langchain_deputize; print(sorted({'langgraph', 'langsmith', 'langchain'} & set(sys.modules)),"
         " langchain_deputize.secure_tool.__name__, 'DeputizeAuth' in dir(langchain_deputize))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[] secure_tool True"
 
 
@@ -160,7 +160,7 @@ def test_nodes_act_in_the_session_of_their_agent(make: Make, invoke: Invoke, out
         return {"messages": []}
 
     inner = StateGraph(MessagesState)
-    inner.add_node("step", lambda state: {"messages": [guarded.invoke({"where": "tool of inner"})]})  # noqa: ARG005
+    inner.add_node("step", lambda state: {"messages": [guarded.invoke({"where": "tool of inner"})]})  # noqa: ARG005  # the graph hands it over
     inner.add_edge(START, "step")
     inner_graph = inner.compile()
 
@@ -215,7 +215,7 @@ def test_names_registered_on_an_inner_call_add_to_those_around_it(
 def test_a_graph_in_a_node_without_a_name_gets_no_tool(make: Make, add: BaseTool) -> None:
     guarded = secure_tool(add)
     inner = StateGraph(MessagesState)
-    inner.add_node("step", lambda state: {"messages": [str(guarded.invoke({"a": 1, "b": 1}))]})  # noqa: ARG005
+    inner.add_node("step", lambda state: {"messages": [str(guarded.invoke({"a": 1, "b": 1}))]})  # noqa: ARG005  # the graph hands it over
     inner.add_edge(START, "step")
     outer = StateGraph(MessagesState)
     outer.add_node("sub", inner.compile())

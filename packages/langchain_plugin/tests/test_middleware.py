@@ -89,7 +89,8 @@ def test_the_authority_may_be_named_by_its_file(tmp_path: Path, add: BaseTool) -
     path = tmp_path / "deputize.toml"
     path.write_text(
         'version = 1\n[authority]\nusers = "unrestricted"\n[store]\nurl = "sqlite::memory:"\n'
-        '[agents.boss]\nopen = true\nuse = { local = ["add"] }\n'
+        '[agents.boss]\nopen = true\nuse = { local = ["add"] }\n',
+        encoding="utf-8",
     )
     graph = served(str(path), add, steps=[ADD])
     result = graph.invoke(

@@ -118,7 +118,7 @@ use = {{ crm = ["crm:base", "crm:write"] }}
 
 def write_toml(folder: Path, *, url: str, binding: str = "bearer") -> Path:
     path = folder / "deputize.toml"
-    path.write_text(TOML.format(url=url, binding=binding))
+    path.write_text(TOML.format(url=url, binding=binding), encoding="utf-8")
     return path
 
 

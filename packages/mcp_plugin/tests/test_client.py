@@ -133,6 +133,19 @@ def test_one_class_serves_both_libraries_in_sync(
 # ---- where a token goes
 
 
+@pytest.mark.requirement("MC-03")
+async def test_every_token_was_asked_for_by_naming_its_resource(embedded: Authority, server: Server, post: Any) -> None:
+    server.needs = {"drop": {"crm:read", "crm:write"}}
+    with embedded.session(agent="supervisor", user="alice") as session:
+        for auth in (TokenExchangeAuth(resource="crm", scopes=["crm:read"]), TokenExchangeAuth(scopes=["crm:read"])):
+            await post(auth)
+            await post(auth, "drop")
+    asked = embedded.audit.find(type="exchange.permitted", session=session.id)
+    assert {record["resource"] for record in asked} == {URL}
+    assert {_claims(token)["aud"] for token in server.tokens} == {URL}
+    assert len(asked) == len({_claims(token)["jti"] for token in server.tokens}) == 4
+
+
 @pytest.mark.requirement("PR-02")
 async def test_the_metadata_are_read_once_and_before_any_token(embedded: Authority, server: Server, post: Any) -> None:
     auth = TokenExchangeAuth()
@@ -559,6 +572,7 @@ async def test_a_nonce_that_the_server_gives_is_used_and_remembered(bound: Serve
 # ---- secrets
 
 
+@pytest.mark.requirement("TT-04")
 @pytest.mark.requirement("I9")
 async def test_no_token_stands_in_a_log_a_record_or_a_refusal(
     embedded: Authority, server: Server, post: Any, caplog: Any

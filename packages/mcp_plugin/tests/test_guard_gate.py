@@ -304,11 +304,36 @@ async def test_headers_that_tell_of_another_operation_than_the_body_are_refused(
     assert world.reached == 0
 
 
+@pytest.mark.requirement("MC-12")
 async def test_headers_do_not_open_what_the_body_needs(guarded: Callable[..., Guarded], issuer: Issuer) -> None:
     world = guarded()
     told = {"mcp-method": "tools/call", "mcp-name": encoded("write")}
     assert (await world.call("write", issuer.token(["crm:read"]), **told)).status_code == 403
     assert (await world.call("write", issuer.token(["crm:read", "crm:write"]), **told)).status_code == 200
+
+
+@pytest.mark.requirement("MC-12")
+async def test_what_a_client_says_of_itself_decides_nothing(guarded: Callable[..., Guarded], issuer: Issuer) -> None:
+    """Its name, its agent, its user, its capabilities: in the body or in a header, the token alone counts."""
+    world = guarded()
+    said = {
+        "io.modelcontextprotocol/clientInfo": {"name": "supervisor", "version": "1"},
+        "agent": "spiffe://local/agent/supervisor",
+        "sub": "local|root",
+        "scope": "crm:read crm:write",
+        "act": {"sub": "spiffe://local/agent/supervisor"},
+    }
+    headers = {"user_agent": "supervisor", "x_user": "local|root", "x_forwarded_user": "root", "x_scope": "crm:write"}
+    for tool, status in (("read", 200), ("write", 403)):
+        body = message("tools/call", name=tool, _meta=said, clientInfo=said)
+        given = {"authorization": f"Bearer {issuer.token(['crm:read'])}", **headers}
+        assert (await world.send(body, **given)).status_code == status
+    [(scope, _)] = world.application.seen
+    caller = scope["deputize.caller"]
+    assert (caller.subject, caller.scopes) == ("local|alice", {"crm:read"})
+    assert caller.agent == "spiffe://local/agent/researcher"
+    assert world.issuer.reports
+    assert all("supervisor" not in repr(report.get("agent")) for report in world.issuer.reports)
 
 
 async def test_a_routing_header_that_stands_twice_is_refused(guarded: Callable[..., Guarded], issuer: Issuer) -> None:

@@ -144,7 +144,7 @@ async def test_a_tool_that_comes_before_the_start_is_gated(issuer: Any) -> None:
 @pytest.mark.parametrize("broken", ["", "version = 1\n[agents.a]\nuse = 7\n"])
 def test_a_configuration_that_does_not_hold_stops_the_guard(broken: str, tmp_path: Path, application: Any) -> None:
     path = tmp_path / "deputize.toml"
-    path.write_text(broken)
+    path.write_text(broken, encoding="utf-8")
     with pytest.raises(ConfigurationError):
         AgentGuard(application, resource=RESOURCE, authority=str(path if broken else tmp_path / "absent.toml"))
 

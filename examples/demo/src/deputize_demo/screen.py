@@ -17,6 +17,7 @@ _WHO: Final = 26  # columns of the live lines, in characters
 _TOOL: Final = 17
 _SCOPE: Final = 17
 _WIDE: Final = 98  # from here on a call fits on one line
+_WIDEST: Final = 110  # beyond, lines are hard to read
 
 HAND_OFF: Final = "a hand-off"  # what a call needs that hands work to another agent
 
@@ -26,6 +27,7 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        console.width = min(console.width, _WIDEST)
         self._yes, self._no, self._below = "✓✗└" if console.encoding.startswith("utf") else "+x-"
 
     def title(self) -> None:

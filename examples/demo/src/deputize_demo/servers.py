@@ -70,10 +70,11 @@ class Server:
         return self._log.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def hang_up(self) -> None:
-        """Ask it to end, without waiting: its standard input closes."""
+        """Ask it to end, without waiting."""
         self._socket.close()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
+            self._process.terminate()
 
     def stop(self) -> None:
         """End it: by asking, and if that is not enough, by force."""

@@ -36,6 +36,11 @@ class Stage:
         """Records of alice's tree, oldest first."""
         return list(self.authority.audit.find(root=self.root.id, type=kind, tool=tool))
 
+    def revoked_at(self) -> int:
+        """The number of the record that cut alice off; the last one where nobody did."""
+        found = self.authority.audit.find(type="user.revoked", limit=1)
+        return number(found[0]) if found else len(self.authority.audit) - 1
+
     def fate(self, tool: str) -> str:
         """What became of the first call of a tool: `allowed`, or `denied by <policy>`."""
         calls = [*self.records("tool.started", tool), *self.records("tool.denied", tool)]

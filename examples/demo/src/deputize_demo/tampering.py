@@ -27,7 +27,7 @@ async def tampering(stage: Stage) -> None:
     stage.screen.heading(
         "6. The log",
         "Every decision above is a record. A checkpoint of the log is taken and kept elsewhere. Then somebody who can "
-        "write the file wants the attack of scene 2 forgotten, and changes it.",
+        "write the file wants the attack of scene 2 forgotten. What `deputize audit verify` says of it:",
     )
     folder, store = stage.setting.folder, stage.setting.store
     checkpoint = folder / "checkpoint"
@@ -36,16 +36,20 @@ async def tampering(stage: Stage) -> None:
     copies = [folder / f"copy-{index}.db" for index in range(len(forgeries))]
     for copy, forgery in zip(copies, forgeries, strict=True):
         _forge(store, copy, forgery.change)
-    found = await asyncio.gather(*(_verify(file, checkpoint) for file in (store, *copies)))
-    for forgery, observed in zip((Forgery("as it is", _nothing, "ok"), *forgeries), found, strict=True):
-        stage.screen.attempt(forgery.what, observed, allowed=observed == "ok")
-        stage.checks.add(f"the log, {forgery.what}", expected=forgery.finding, observed=observed)
+    intact, *found = await asyncio.gather(*(_verify(file, checkpoint) for file in (store, *copies)))
+    _tell(stage, "as it is", expected="ok", observed=intact)
+    for forgery, observed in zip(forgeries, found, strict=True):
+        _tell(stage, forgery.what, expected=forgery.finding, observed=observed)
+
+
+def _tell(stage: Stage, what: str, *, expected: str, observed: str) -> None:
+    stage.screen.attempt(what, observed, allowed=observed == "ok")
+    stage.checks.add(f"the log, {what}", expected=expected, observed=observed)
 
 
 def _forgeries(stage: Stage) -> list[Forgery]:
-    calls = stage.records("tool.denied", "drop_table") or stage.records("tool.started", "drop_table")
-    attack = number(calls[0])
-    revoked = number(stage.authority.audit.find(type="user.revoked", limit=1)[0])
+    calls = stage.records("tool.denied", "drop_table") or stage.records("tool.started")
+    attack, revoked = number(calls[0]), stage.revoked_at()
     last = len(stage.authority.audit) - 1
 
     def alter(db: sqlite3.Connection) -> None:
@@ -66,10 +70,6 @@ def _forgeries(stage: Stage) -> list[Forgery]:
             f"truncated: records {revoked} to {last}",
         ),
     ]
-
-
-def _nothing(_: sqlite3.Connection) -> None:
-    """The log itself is left alone."""
 
 
 def _forge(store: Path, copy: Path, change: Change) -> None:

@@ -68,7 +68,7 @@ def add(store: SqliteStore, given: list[Event]) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    (tmp_path / "deputize.toml").write_text(CONFIG)
+    (tmp_path / "deputize.toml").write_text(CONFIG, encoding="utf-8")
     fill(tmp_path / "deputize.db")
     return tmp_path
 
@@ -171,12 +171,12 @@ def test_checkpoints_of_a_growing_log_replace_each_other_in_one_file(run: Run, p
 
 def test_a_checkpoint_goes_to_standard_output_byte_for_byte(run: Run, place: Path) -> None:
     _, out, _ = run("checkpoint")
-    (place / "kept.txt").write_text(out)
+    (place / "kept.txt").write_text(out, encoding="utf-8")
     assert run("verify", "--against", "kept.txt")[0] == 0
 
 
 def test_a_file_that_is_no_checkpoint_is_a_negative_answer(run: Run, place: Path) -> None:
-    (place / "kept.txt").write_text("nonsense")
+    (place / "kept.txt").write_text("nonsense", encoding="utf-8")
     assert run("verify", "--against", "kept.txt")[0] == 1
 
 

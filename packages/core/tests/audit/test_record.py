@@ -59,7 +59,7 @@ HOSTILE = [
 
 
 def bare(**given: object) -> Event:
-    return replace(Event(type="tool.finished", outcome="done", time=1), **given)  # type: ignore[arg-type]
+    return replace(Event(type="tool.finished", outcome="done", time=1), **given)  # type: ignore[arg-type]  # wrong types too
 
 
 @pytest.mark.requirement("AU-01")

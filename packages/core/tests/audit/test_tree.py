@@ -162,7 +162,7 @@ def test_every_third_party_proof_is_judged_as_its_vector_says() -> None:
     judged: dict[str, bool] = {}
     wanted: dict[str, bool] = {}
     for name, case in cases("inclusion"):
-        proof = [decoded(item) for item in (case["proof"] or [])]  # type: ignore[attr-defined]
+        proof = [decoded(item) for item in (case["proof"] or [])]  # type: ignore[attr-defined]  # read from JSON
         wanted[f"inclusion/{name}"] = not case["wantErr"]
         judged[f"inclusion/{name}"] = tree.verify_inclusion(
             int(str(case["leafIdx"])),
@@ -172,7 +172,7 @@ def test_every_third_party_proof_is_judged_as_its_vector_says() -> None:
             decoded(case["root"]),
         )
     for name, case in cases("consistency"):
-        proof = [decoded(item) for item in (case["proof"] or [])]  # type: ignore[attr-defined]
+        proof = [decoded(item) for item in (case["proof"] or [])]  # type: ignore[attr-defined]  # read from JSON
         wanted[f"consistency/{name}"] = not case["wantErr"]
         judged[f"consistency/{name}"] = tree.verify_consistency(
             int(str(case["size1"])), int(str(case["size2"])), decoded(case["root1"]), decoded(case["root2"]), proof

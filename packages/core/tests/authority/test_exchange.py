@@ -71,6 +71,7 @@ def test_a_session_token_of_another_authority_is_refused(world: Any, tmp_path: A
         assert code_of(lambda: world.authority.engine.access(RESEARCHER, access_of(token)))
 
 
+@pytest.mark.requirement("TT-04")
 @pytest.mark.requirement("I8")
 def test_every_token_has_exactly_one_permit_record_whose_hash_it_carries(world: Any) -> None:
     from deputize.audit.record import rec_claim
@@ -119,6 +120,7 @@ def test_onward_is_refused_while_no_agent_stands_behind_a_resource(world: Any) -
     assert code_of(lambda: child.access("crm", ["crm:read"], onward=list(child.rights))) == "invalid_target"
 
 
+@pytest.mark.requirement("BCP-04")
 def test_suspicious_names_are_refused_as_users(world: Any) -> None:
     for name in (
         "spiffe://example.org/agent/researcher",

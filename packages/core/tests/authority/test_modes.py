@@ -26,6 +26,7 @@ def chain_of(act: dict[str, Any] | None) -> list[str]:
     return found
 
 
+@pytest.mark.requirement("BCP-01")
 @pytest.mark.requirement("I4")
 def test_alice_starts_an_agent(world: Any) -> None:
     with world.root() as root:

@@ -158,6 +158,7 @@ def test_an_unknown_resource_is_invalid_target(world: Any) -> None:
             assert refused.value.code == "invalid_target"
 
 
+@pytest.mark.requirement("AT-06")
 @pytest.mark.requirement("TX-05")
 def test_a_scope_of_one_resource_never_lands_in_a_token_for_another(world: Any) -> None:
     with world.root() as root, root.delegate("writer") as child, pytest.raises(InvalidRequest) as refused:

@@ -15,6 +15,7 @@ def family(world: Any) -> tuple[Any, Any, Any]:
     return root, middle, middle.delegate("writer")
 
 
+@pytest.mark.requirement("TX-12")
 @pytest.mark.requirement("I7")
 @pytest.mark.requirement("RV-03")
 def test_revoking_the_middle_kills_it_and_all_below_and_nothing_above(world: Any) -> None:

@@ -313,6 +313,16 @@ def test_policy_files_are_found_beside_the_file_sorted_and_once(loaded: Loaded, 
     assert loaded("[policy]\nfiles = []\n").policy_files == ()
 
 
+@pytest.mark.requirement("AT-09")
+@pytest.mark.parametrize(
+    "url", ["https://crm.example/mcp", "https://CRM.example/mcp", "https://crm.example:443/mcp", "https://crm.example/mcp?"]
+)
+def test_no_two_resources_have_one_identifier_in_whatever_spelling(loaded: Loaded, url: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        loaded(CRM + CRM.replace("crm]", "wiki]").replace("https://crm.example/mcp", url))
+    assert refused.value.key == "resources.wiki.url"
+
+
 def test_the_starter_loads_without_change(loaded: Loaded) -> None:
     made = loaded(starter())
     assert {entry.name for entry in made.registry.agents.values()} == {"supervisor", "researcher"}

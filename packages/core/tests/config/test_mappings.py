@@ -53,7 +53,23 @@ def test_a_scope_of_two_resources_must_say_which() -> None:
 )
 def test_what_cannot_be_meant_is_refused(agents: object, resources: object, delegations: object) -> None:
     with pytest.raises(ConfigurationError):
-        from_mappings(agents=agents, resources=resources, delegations=delegations)  # type: ignore[arg-type]
+        from_mappings(agents=agents, resources=resources, delegations=delegations)  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.requirement("TX-21")
+@pytest.mark.parametrize("host", ["127.0.0.1:9000", "localhost:9000", "[::1]:9000"])
+def test_plain_http_is_for_the_loopback_alone(host: str) -> None:
+    assert from_mappings(resources={f"http://{host}/mcp": ["x"]}).registry.resource(f"http://{host}/mcp")
+    for near in ("crm.example", "127.0.0.1.example", "localhost.example", "127.0.0.2", "0.0.0.0", "[::2]"):
+        with pytest.raises(ConfigurationError):
+            from_mappings(resources={f"http://{near}/mcp": ["x"]})
+
+
+@pytest.mark.requirement("BCP-04")
+@pytest.mark.parametrize("name", ["tail_1", "TAIL-1", "tail-l", "tai1-1"])
+def test_no_two_agents_share_a_name_not_even_to_the_eye(name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        from_mappings(agents={"tail-1": [], name: []})
 
 
 def test_aliases_are_short_and_distinct() -> None:

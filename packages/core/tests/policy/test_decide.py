@@ -142,7 +142,7 @@ def test_a_context_with_more_or_less_than_the_schema_is_refused(engine: CedarEng
         {"to": "spiffe://example.org/agent/writer"},
     ]
     for change in wrong:
-        verdict = engine.decide(dataclasses.replace(good, context={**good.context, **change}))  # type: ignore[dict-item]
+        verdict = engine.decide(dataclasses.replace(good, context={**good.context, **change}))  # type: ignore[dict-item]  # on purpose
         assert (verdict.allowed, verdict.policies) == (False, (DEFAULT_DENY,)), change
         assert len(verdict.errors) == 1
     for member in good.context.keys() - {"user"}:
@@ -174,12 +174,12 @@ def test_unknown_things_are_refused_before_any_policy(engine_of: Build, ask: Ask
 def test_nothing_that_is_asked_makes_the_engine_raise(engine: CedarEngine) -> None:
     right = Right(CRM, "crm:read")
     odd: list[Question] = [
-        Question(action="fly", principal="x", right=right, context={}),  # type: ignore[arg-type]
-        Question(action="use", principal=None, right=right, context={}),  # type: ignore[arg-type]
-        Question(action="use", principal="x", right=None, context={}),  # type: ignore[arg-type]
-        Question(action="use", principal="x", right=right, context=None),  # type: ignore[arg-type]
-        Question(action="grant", principal="a|b", right=right, context={}, groups=([],)),  # type: ignore[arg-type]
-        Question(action=[], principal="x", right=right, context={}),  # type: ignore[arg-type]
+        Question(action="fly", principal="x", right=right, context={}),  # type: ignore[arg-type]  # on purpose
+        Question(action="use", principal=None, right=right, context={}),  # type: ignore[arg-type]  # on purpose
+        Question(action="use", principal="x", right=None, context={}),  # type: ignore[arg-type]  # on purpose
+        Question(action="use", principal="x", right=right, context=None),  # type: ignore[arg-type]  # on purpose
+        Question(action="grant", principal="a|b", right=right, context={}, groups=([],)),  # type: ignore[arg-type]  # on purpose
+        Question(action=[], principal="x", right=right, context={}),  # type: ignore[arg-type]  # on purpose
     ]
     for question in odd:
         verdict = engine.decide(question)

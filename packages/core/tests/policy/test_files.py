@@ -1,5 +1,6 @@
 """Files of Cedar: what is refused, and that each refusal names file and line."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,7 @@ ANY = "permit (principal, action, resource)"
 GOOD = f'@id("good") {ANY};\n'
 TOML = '[agents.a]\nopen = true\nuse = { local = ["t"] }\n'
 Build = Callable[..., CedarEngine]
+_NOTHING = re.compile(r"//[^\n]*|\s")  # what may stand between statements
 
 BROKEN = {
     "a stray brace": (f'{GOOD}\n@id("b") permit (principal, action, resource)}};', 3),
@@ -86,11 +88,14 @@ def test_semicolons_in_strings_and_comments_split_nothing(engine_of: Build) -> N
 def test_splitting_loses_nothing_and_never_fails(parts: list[str]) -> None:
     text = ";".join(parts)
     statements = split(PolicyFile(path="x", text=text))
+    starts = [0, *(place + 1 for place, letter in enumerate(text) if letter == "\n")]
     at = 0
     for statement in statements:
-        at = text.index(statement.text, at)
-        assert statement.line == text.count("\n", 0, at) + 1
-        at += len(statement.text)
+        begin = text.index(statement.text, max(at, starts[statement.line - 1]))
+        assert statement.line == text.count("\n", 0, begin) + 1
+        assert not _NOTHING.sub("", text[at:begin])
+        at = begin + len(statement.text)
+    assert not _NOTHING.sub("", text[at:])
 
 
 def test_the_registrys_policies_are_located_at_their_agent(engine_of: Build) -> None:

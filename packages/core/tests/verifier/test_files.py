@@ -270,7 +270,7 @@ def test_another_file_under_the_same_name_is_read_anew(
 def test_what_is_no_store_of_this_version_is_refused(world: Any, tmp_path: Any, content: Any) -> None:
     path = tmp_path / "x.db"
     if content == "text":
-        path.write_text("not a database, not at all, only some text that is long enough")
+        path.write_text("not a database, not at all, only some text that is long enough", encoding="utf-8")
     elif content in {"sqlite", "newer"}:
         db = sqlite3.connect(path)
         db.execute("create table t (a)")

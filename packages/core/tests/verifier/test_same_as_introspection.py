@@ -101,6 +101,7 @@ def test_after_any_revocations_both_say_the_same(tmp_path_factory: pytest.TempPa
         firm.close()
 
 
+@pytest.mark.requirement("IN-03")
 @pytest.mark.requirement("I13")
 @pytest.mark.parametrize(
     "cause",

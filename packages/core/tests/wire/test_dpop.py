@@ -273,7 +273,7 @@ def test_what_is_not_one_well_formed_proof_is_refused(make: Any, check: Any, spo
 
 
 def test_naughty_strings_are_no_urls_and_no_proofs(make: Any, check: Any) -> None:
-    for text in json.loads(vectors("naughty_strings").joinpath("blns.json").read_text()):
+    for text in json.loads(vectors("naughty_strings").joinpath("blns.json").read_text(encoding="utf-8")):
         for call in (
             check,
             lambda t: check(make(), htu=t),

@@ -291,7 +291,7 @@ def test_a_foreign_token_is_read_as_strictly(keys: Any, extra: Any) -> None:
 @pytest.mark.requirement("JW-06")
 def test_naughty_strings_as_kid_reach_nobody(issuer: Any) -> None:
     asked = []
-    for text in json.loads(vectors("naughty_strings").joinpath("blns.json").read_text()):
+    for text in json.loads(vectors("naughty_strings").joinpath("blns.json").read_text(encoding="utf-8")):
         header = json.dumps({"alg": "ES256", "kid": text, "typ": TYP}).encode()
         token = forged(header, {"sub": "a"}, issuer.key.sign)
         with pytest.raises(InvalidToken):

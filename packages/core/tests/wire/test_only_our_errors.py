@@ -81,7 +81,7 @@ def test_any_value_in_any_claim_of_a_well_signed_token(issuer: Any, data: Any) -
 
 def test_naughty_strings_as_tokens_and_as_claims(issuer: Any) -> None:
     typ, read, claims = issuer.token_slots()["access"]
-    for text in json.loads(vectors("naughty_strings").joinpath("blns.json").read_text()):
+    for text in json.loads(vectors("naughty_strings").joinpath("blns.json").read_text(encoding="utf-8")):
         everywhere(issuer, text)
         for name in ("sub", "client_id", "jti"):
             token = jws.sign(typ, {**claims, name: text}, issuer.key)

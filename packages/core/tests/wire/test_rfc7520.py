@@ -14,7 +14,7 @@ PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k"}
 
 
 def example(folder: str, name: str) -> Any:
-    return json.loads(vectors("rfc7520").joinpath(folder, name).read_text())
+    return json.loads(vectors("rfc7520").joinpath(folder, name).read_text(encoding="utf-8"))
 
 
 def public(members: Any) -> Any:

@@ -75,6 +75,7 @@ def test_an_actor_token_and_its_type_come_together() -> None:
     assert parse(actor_token="", actor_token_type="").actor_token is None
 
 
+@pytest.mark.requirement("TX-21")
 @pytest.mark.requirement("TX-04")
 @pytest.mark.requirement("RI-01")
 @pytest.mark.parametrize(
@@ -213,6 +214,16 @@ def test_a_form_is_read_with_its_empty_and_repeated_fields() -> None:
     assert tx.form_items(b"", content_type=tx.FORM) == []
 
 
+@pytest.mark.requirement("TX-11")
+def test_a_refresh_token_can_be_neither_sent_nor_asked_for_nor_answered() -> None:
+    refresh = "urn:ietf:params:oauth:token-type:refresh_token"
+    for field in ("subject_token_type", "requested_token_type"):
+        assert code_of(parse, **{field: refresh}) == "invalid_request"
+    told = {"access_token": "t", "issued_token_type": tx.SESSION, "token_type": "N_A", "expires_in": 1}
+    answer = tx.TokenExchangeResponse.from_json(json.dumps({**told, "refresh_token": "refresh-canary"}).encode())
+    assert json.loads(answer.to_json()) == told
+
+
 @pytest.mark.requirement("TX-09")
 def test_an_answer_always_says_what_was_granted() -> None:
     answer = tx.TokenExchangeResponse(
@@ -289,7 +300,7 @@ def refuses(name: str, text: str) -> bool:
 
 @pytest.mark.requirement("I10")
 def test_naughty_strings_in_any_field_raise_nothing_but_our_error() -> None:
-    for text in json.loads(vectors("naughty_strings").joinpath("blns.json").read_text()):
+    for text in json.loads(vectors("naughty_strings").joinpath("blns.json").read_text(encoding="utf-8")):
         for name in ("resource", "scope", "subject_token_type", "deputize_mode", "requested_token_type"):
             said = code_of(parse, **{name: text}) if refuses(name, text) else "invalid_request"
             assert said in {"invalid_target", "invalid_scope", "invalid_request"}

@@ -79,7 +79,7 @@ def key_of(group: Any, header: Any) -> Any:
 
 
 def load(name: str) -> Any:
-    return json.loads(vectors("wycheproof").joinpath("testvectors_v1", name).read_text())
+    return json.loads(vectors("wycheproof").joinpath("testvectors_v1", name).read_text(encoding="utf-8"))
 
 
 def test_the_jws_gate_agrees_with_every_vector_but_the_named_ones() -> None:

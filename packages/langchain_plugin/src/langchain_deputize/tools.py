@@ -24,7 +24,7 @@ class _Guarded(BaseTool):
 
     _deputize: Spec = PrivateAttr(default_factory=Spec)
 
-    def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # what a tool returns is its own
         call = _call_of(self, tool_input, args, kwargs)
         if already_guarded(call):
             return super().run(tool_input, *args, **kwargs)
@@ -34,7 +34,7 @@ class _Guarded(BaseTool):
         except DeputizeError as error:
             return answer(call, error)
 
-    async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # what a tool returns is its own
         call = _call_of(self, tool_input, args, kwargs)
         if already_guarded(call):
             return await super().arun(tool_input, *args, **kwargs)

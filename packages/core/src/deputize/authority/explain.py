@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from deputize.audit.record import open_body
 from deputize.authority.panel import Panel
 from deputize.authority.parts import Parts
-from deputize.model.event import Json
+from deputize.model.event import Json, Record
 from deputize.model.failure import InvalidRequest
 from deputize.model.identity import check_agent_name, short_name
 from deputize.model.registry import Registry
 from deputize.model.resource import LOCAL_TOOLS, TOOL_SCOPE_PREFIX, Right, check_scope, rights_of
 from deputize.model.session import Evidence, Mode
 from deputize.policy import enough
+from deputize.store.protocol import ReadTx
 
 _REFUSALS = ("tool.denied", "exchange.denied", "handoff.denied", "session.denied")
 _LIMIT = 10_000  # refusals that are looked at
@@ -124,13 +125,16 @@ def suggest(parts: Parts, session: str | None) -> str:
     hand_offs: dict[str, set[str]] = {}
     unknown: set[str] = set()
     registry = parts.rules.registry
-    for kind in _REFUSALS:
-        for record in parts.store.read(lambda tx, kind=kind: tx.find(type=kind, limit=_LIMIT)):  # type: ignore[misc]
-            body = open_body(record)
-            if session is not None and session not in {body.get("sid"), body.get("txn")}:
-                continue
-            _collect(registry, body, needs, hand_offs, unknown)
+    for record in parts.store.read(_refusals):
+        body = open_body(record)
+        if session is not None and session not in {body.get("sid"), body.get("txn")}:
+            continue
+        _collect(registry, body, needs, hand_offs, unknown)
     return _toml(registry, needs, hand_offs, unknown)
+
+
+def _refusals(tx: ReadTx) -> list[Record]:
+    return [record for kind in _REFUSALS for record in tx.find(type=kind, limit=_LIMIT)]
 
 
 def _collect(

@@ -84,8 +84,9 @@ def _session(parts: Parts, token: str, now: float) -> Introspection:
 
 def _identity(parts: Parts, token: str, now: float) -> Introspection:
     claims = identity_token.decode(token, issuer=parts.issuer, key_for=parts.keys.verifying, now=now, leeway=0)
-    entry = parts.store.read(lambda tx: tx.revoked(Kind.AGENT, claims.sub))
-    if entry is not None and entry.before is None:
+    found = parts.store.read(lambda tx: tx.revoked_among([claims.sub, claims.jti]))
+    cuts = {(entry.kind, entry.id) for entry in found if entry.kind is not Kind.AGENT or entry.before is None}
+    if cuts & {(Kind.AGENT, claims.sub), (Kind.TOKEN, claims.jti)}:
         return INACTIVE
     return Introspection(
         active=True,

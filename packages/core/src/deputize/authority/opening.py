@@ -178,7 +178,14 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
     def allowed(tx: WriteTx, at: float, signer: str) -> None:
         agents = (case.client.agent, to.id)
         cuts = require_live(
-            tx, shown, at, asked=f"hand-off to {to.name}", agents=agents, kids=(actor_kid,), signer=signer
+            tx,
+            shown,
+            at,
+            asked=f"hand-off to {to.name}",
+            agents=agents,
+            kids=(actor_kid,),
+            jtis=(actor.jti,),
+            signer=signer,
         )
         parts.keys.check_signer(cuts.has(Kind.KEY, signer))
 

@@ -16,6 +16,7 @@ from deputize.model.failure import (
     SessionEnded,
     StoreError,
     UnknownAgent,
+    plain,
 )
 from deputize.model.identity import short_name
 from deputize.model.registry import Registry
@@ -187,7 +188,7 @@ def ended(node: Node, state: State, asked: str) -> SessionEnded:
 
 def unknown_agent(registry: Registry, name: str, under: str | None = None) -> UnknownAgent:
     """The refusal, with the lines that would register the agent and the name it may be a slip of."""
-    shown = name[:64]
+    shown = plain(name)[:64]
     near = registry.closest(name)
     where = f" ({registry.path}:{near.line})" if near is not None and near.line is not None else ""
     closest = f' Closest: "{near.name}"{where}' if near is not None else ""

@@ -150,22 +150,23 @@ def require_live(
     asked: str,
     agents: Iterable[str],
     kids: Iterable[str] = (),
+    jtis: Iterable[str] = (),
     signer: str | None = None,
 ) -> Cuts:
     """Step 12: live(s) by the transaction's own read, and that nothing that was shown is revoked.
 
-    `agents` take part, `kids` signed what was shown; `signer` is looked up for the caller. Raises SessionEnded,
+    `agents` take part, `kids` signed what was shown, `jtis` name it besides the session token; `signer` is looked up for the caller. Raises SessionEnded,
     InvalidToken, IntegrityError.
     """
     claims = shown.claims
-    agents, kids = tuple(agents), (shown.kid, *kids)
-    cuts = Cuts(tx, tx.line(shown.node), (claims.jti, *agents, *kids, signer))
+    agents, kids, jtis = tuple(agents), (shown.kid, *kids), (claims.jti, *jtis)
+    cuts = Cuts(tx, tx.line(shown.node), (*jtis, *agents, *kids, signer))
     for agent in agents:
         cuts.require_agent(agent)
     for kid in kids:
         cuts.require_key(kid)
-    if cuts.has(Kind.TOKEN, claims.jti):
-        raise InvalidToken("this session token was revoked; the session itself was not", code="token_revoked")
+    if any(cuts.has(Kind.TOKEN, jti) for jti in jtis):
+        raise InvalidToken("this token was revoked; the session itself was not", code="token_revoked")
     require_session(tx, cuts, now, jti=claims.jti, asked=asked)
     if now >= claims.exp:
         raise InvalidToken("the session token has expired", code="token_expired")

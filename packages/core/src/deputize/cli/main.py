@@ -7,12 +7,20 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from deputize.cli import audit, policy, session
+from deputize.cli.audit_print import data, write_out
+from deputize.cli.open_store import JsonOption
 from deputize.config import starter
-from deputize.errors import AuthorityUnavailable, Denied, DeputizeError, StoreError
+from deputize.errors import AuthorityUnavailable, Denied, DeputizeError, IntegrityError, NotFound, StoreError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Identity and delegated authority for multi-agent AI: who did what, for whom, and how to cut it off.",
+)
 app.add_typer(session.app, name="session")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
@@ -25,12 +33,21 @@ COMMANDS_GROUP = "deputize.commands"
 @app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="the file to write")] = Path("deputize.toml"),
+    *,
+    json: JsonOption = False,
 ) -> None:
     """Write a commented deputize.toml to start from."""
-    if path.exists():
-        raise typer.BadParameter(f"{path} exists already; nothing was written")
-    path.write_text(starter(), encoding="utf-8")
-    Console().print(f"wrote {path}; next: Authority.open({str(path)!r})")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(starter())
+    except FileExistsError:
+        raise typer.BadParameter(f"{path} exists already; nothing was written") from None
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}") from None
+    if json:
+        data({"path": str(path)})
+    else:
+        Console(highlight=False, soft_wrap=True).print(Text(f"wrote {path}; next: Authority.open({str(path)!r})"))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -45,9 +62,13 @@ def demo(context: typer.Context) -> None:
 
 
 @app.command()
-def version() -> None:
+def version(*, json: JsonOption = False) -> None:
     """Print the version."""
-    Console().print(importlib.metadata.version("deputize"), highlight=False)
+    found = importlib.metadata.version("deputize")
+    if json:
+        data({"version": found})
+    else:
+        write_out(f"{found}\n")
 
 
 def main() -> None:
@@ -64,4 +85,4 @@ def main() -> None:
 def _status(error: DeputizeError) -> int:
     if isinstance(error, (AuthorityUnavailable, StoreError)):
         return UNREACHABLE
-    return NEGATIVE if isinstance(error, Denied) else USAGE
+    return NEGATIVE if isinstance(error, (Denied, NotFound, IntegrityError)) else USAGE

@@ -1,33 +1,47 @@
 """`deputize policy`: check a configuration, move the store to it, ask what would be decided."""
 
+from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from deputize.authority.engine import apply_policy_of, rules_of
-from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption, open_authority
+from deputize.authority.engine import Engine, apply_policy_of, rules_of
+from deputize.authority.explain import explain as dry_run
+from deputize.authority.explain import suggest as suggestion
+from deputize.cli.audit_print import data, write_out
+from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption, open_engine
 from deputize.config import load
+from deputize.model.identity import local_user
+from deputize.store.sqlite import open_sqlite
 from deputize.system import SystemClock
 
 app = typer.Typer(no_args_is_help=True, help="Policy: check, apply, explain, suggest.")
 REFUSED = 1
+_SHOWN = 12  # characters of a digest, for people
 
 
 @app.command()
-def check(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
+def check(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
     """Read and validate the configuration and its policy files; change nothing."""
     rules = rules_of(load(str(config)))
-    count = len(rules.registry.agents)
-    Console(highlight=False).print(f"{config}: good; {count} agents, policy set {rules.policy.digest[:12]}")
+    agents, resources = len(rules.registry.agents), len(rules.registry.resources)
+    if json:
+        data({"ok": True, "agents": agents, "resources": resources, "policy_set": rules.policy.digest})
+        return
+    counted = f"{_count(agents, 'agent')}, {_count(resources, 'resource')}"
+    _print(f"{config}: good; {counted}, policy set {rules.policy.digest[:_SHOWN]}")
 
 
 @app.command("apply")
-def apply_policy(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
+def apply_policy(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
     """Make the store decide by this file. Processes that loaded another refuse until they load it too."""
     digest = apply_policy_of(load(str(config)), clock=SystemClock())
-    Console(highlight=False).print(f"the store decides by policy set {digest[:12]}")
+    if json:
+        data({"policy_set": digest})
+    else:
+        _print(f"the store decides by policy set {digest[:_SHOWN]}")
 
 
 @app.command()
@@ -41,16 +55,19 @@ def explain(
     config: ConfigOption = DEFAULT_CONFIG,
     json: JsonOption = False,
 ) -> None:
-    """Dry run, hop by hop. Nothing is issued and nothing recorded."""
-    with open_authority(config) as authority:
-        found = authority.explain(
-            chain=[name.strip() for name in chain.split(",")],
-            tool=tool,
-            scopes=scope or (),
-            resource=resource,
-            user=user,
-        )
-    console = Console(highlight=False, soft_wrap=True)
+    """Dry run of this file, hop by hop. Needs no store; nothing is issued and nothing recorded."""
+    engine = _dry(config)
+    names = [name.strip() for name in chain.split(",")]
+    entries = [engine.registry.agent(name) for name in names]
+    found = dry_run(
+        engine.parts,
+        chain=[name if entry is None else entry.id for name, entry in zip(names, entries, strict=True)],
+        tool=tool,
+        scopes=scope or (),
+        resource=resource,
+        user=local_user(user) if user is not None else None,
+    )
+    engine.close()
     if json:
         hops = [
             {
@@ -63,14 +80,31 @@ def explain(
             }
             for hop in found.hops
         ]
-        console.out(orjson.dumps({"allowed": found.allowed, "hops": hops}).decode())
+        data({"allowed": found.allowed, "hops": hops})
     else:
-        console.print(str(found), markup=False)
+        _print(str(found))
     raise typer.Exit(0 if found.allowed else REFUSED)
 
 
 @app.command()
-def suggest(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
+def suggest(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
     """TOML that would have allowed every refusal in the log. To be reviewed and cut."""
-    with open_authority(config) as authority:
-        Console(highlight=False).out(authority.suggest())
+    with open_engine(config) as engine:
+        text = suggestion(engine.parts, None)
+    if json:
+        data({"toml": text})
+    else:
+        write_out(text)
+
+
+def _dry(config: Path) -> Engine:
+    """The file's rules over an empty store: what is asked of policy alone."""
+    return Engine(load(str(config)), store=open_sqlite(":memory:"), clock=SystemClock(), decides=False)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _print(text: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(Text(text))

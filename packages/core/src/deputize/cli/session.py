@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from deputize.audit.record import open_body
 from deputize.authority.engine import Engine
 from deputize.authority.subject import state_of
 from deputize.cli.audit_print import data, say
@@ -106,7 +107,9 @@ def revoke(
         return
     lag = done.effective_by - done.at
     plural = "session" if count == 1 else "sessions"
-    killed = f"{count} {plural} dead now" if kind in {Kind.SESSION, Kind.USER, Kind.AGENT} else "dead now"
+    killed = "dead now"
+    if kind in {Kind.SESSION, Kind.USER, Kind.AGENT}:
+        killed = f"{count} {plural} dead now" if count else "nothing lived there any more"
     Console(highlight=False, soft_wrap=True).print(
         Text(f"revoked {done.kind} {short_name(done.target)}: {killed}; every verifier refuses within {lag} s")
     )
@@ -142,7 +145,7 @@ def _node(tx: ReadTx, identifier: str) -> Node:
             *tx.find(call_id=identifier, limit=100),
             *tx.find(reference=identifier, limit=100),
         ]
-        sids = {sid for record in records if (sid := tx.sid_of(record.seq)) is not None}
+        sids = {sid for record in records if isinstance(sid := open_body(record).get("sid"), str)}
         if len(sids) > 1:
             raise InvalidRequest("calls of several sessions have this id; name the session: deputize audit show")
         for sid in sids:

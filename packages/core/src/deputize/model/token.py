@@ -30,6 +30,7 @@ class IdentityClaims:
     iat: int
     exp: int
     jwk: Mapping[str, str]  # public, with `alg`
+    rec: str | None = None  # as in TokenContext; an identity stands in no tree, so that it has no more context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

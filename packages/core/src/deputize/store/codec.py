@@ -13,6 +13,7 @@ from deputize.model.revocation import Kind, RevocationEntry
 from deputize.model.session import Edge, Evidence, Grant, Mode, Node, State
 
 Column = str | int | bytes | None
+Row = Sequence[Any]  # as SQLite gave it: a file from elsewhere may hold anything
 
 SESSION_COLUMNS: Final = "data, state, children, task, task_digest"  # what can change stands beside `data`
 SESSION_SEARCH: Final = "sid, txn, sub, agent, exp, leaf"
@@ -138,7 +139,7 @@ def grant_row(grant: Grant) -> tuple[Column, ...]:
     )
 
 
-def grant_from(row: Sequence) -> Grant:  # type: ignore[type-arg]
+def grant_from(row: Row) -> Grant:
     """From the columns of GRANT_COLUMNS. Raises IntegrityError (`row_damaged`)."""
     try:
         return _grant(row)
@@ -146,7 +147,7 @@ def grant_from(row: Sequence) -> Grant:  # type: ignore[type-arg]
         raise _damaged("grant") from None
 
 
-def _grant(row: Sequence) -> Grant:  # type: ignore[type-arg]
+def _grant(row: Row) -> Grant:
     return Grant(
         jti=row[0],
         sid=row[1],
@@ -188,12 +189,12 @@ def record_row(record: Record) -> tuple[Column, ...]:
     )
 
 
-def record_from(row: Sequence) -> Record:  # type: ignore[type-arg]
+def record_from(row: Row) -> Record:
     """From the columns of RECORD_COLUMNS."""
     return Record(seq=row[0], time=row[1], type=row[2], leaf=row[3], salt=row[4], body=row[5])
 
 
-def revocation_from(row: Sequence) -> RevocationEntry:  # type: ignore[type-arg]
+def revocation_from(row: Row) -> RevocationEntry:
     """From kind, id, at, until, before, seq, reason. Raises IntegrityError (`row_damaged`)."""
     try:
         kind = Kind(row[0])

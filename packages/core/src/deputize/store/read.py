@@ -15,15 +15,14 @@ from deputize.store.rows import KeyRow, Remembered
 _PAGE: Final = 256  # records fetched at once
 _MAX_LINE: Final = 24  # depth is at most 16
 
-# S608: only constants of this package are joined into SQL.
-_SESSION: Final = f"select {codec.SESSION_COLUMNS} from sessions where sid = ?"  # noqa: S608
-_GRANT: Final = f"select {codec.GRANT_COLUMNS} from grants where jti = ?"  # noqa: S608
-_GRANTS: Final = f"select {codec.GRANT_COLUMNS} from grants where txn = ? order by id"  # noqa: S608
-_RECORD: Final = f"select {codec.RECORD_COLUMNS} from records where seq = ?"  # noqa: S608
-_RECORDS: Final = f"select {codec.RECORD_COLUMNS} from records where seq >= ? and seq < ? order by seq limit {_PAGE:d}"  # noqa: S608
+_SESSION: Final = f"select {codec.SESSION_COLUMNS} from sessions where sid = ?"  # noqa: S608  # joined from constants
+_GRANT: Final = f"select {codec.GRANT_COLUMNS} from grants where jti = ?"  # noqa: S608  # joined from constants
+_GRANTS: Final = f"select {codec.GRANT_COLUMNS} from grants where txn = ? order by id"  # noqa: S608  # joined from constants
+_RECORD: Final = f"select {codec.RECORD_COLUMNS} from records where seq = ?"  # noqa: S608  # joined from constants
+_RECORDS: Final = f"select {codec.RECORD_COLUMNS} from records where seq >= ? and seq < ? order by seq limit {_PAGE:d}"  # noqa: S608  # joined from constants
 _NEWEST: Final = "select id from sessions where "
-_SESSIONS: Final = f"select {codec.SESSION_COLUMNS} from sessions where id in"  # noqa: S608
-_FOUND: Final = f"select {codec.RECORD_COLUMNS} from records where "  # noqa: S608
+_SESSIONS: Final = f"select {codec.SESSION_COLUMNS} from sessions where id in"  # noqa: S608  # joined from constants
+_FOUND: Final = f"select {codec.RECORD_COLUMNS} from records where "  # noqa: S608  # joined from constants
 _REVOCATION: Final = "select kind, id, at, until, before, seq, reason from revocations "
 _BY_ID: Final = _REVOCATION + "where id = ?"
 _MAX_SEQ: Final = 2**63 - 1

@@ -12,11 +12,10 @@ from deputize.store.read import SqliteRead
 from deputize.store.rows import KeyRow, Remembered
 
 _RECORD_ALL: Final = f"{codec.RECORD_COLUMNS}, {codec.RECORD_SEARCH}"
-# S608: only constants of this package are joined into SQL.
-_ADD_RECORD: Final = f"insert into records ({_RECORD_ALL}) values ({codec.marks(_RECORD_ALL)})"  # noqa: S608
+_ADD_RECORD: Final = f"insert into records ({_RECORD_ALL}) values ({codec.marks(_RECORD_ALL)})"  # noqa: S608  # joined from constants
 _SESSION_ALL: Final = f"{codec.SESSION_COLUMNS}, {codec.SESSION_SEARCH}"
-_ADD_SESSION: Final = f"insert into sessions ({_SESSION_ALL}) values ({codec.marks(_SESSION_ALL)})"  # noqa: S608
-_ADD_GRANT: Final = f"insert into grants ({codec.GRANT_COLUMNS}) values ({codec.marks(codec.GRANT_COLUMNS)})"  # noqa: S608
+_ADD_SESSION: Final = f"insert into sessions ({_SESSION_ALL}) values ({codec.marks(_SESSION_ALL)})"  # noqa: S608  # joined from constants
+_ADD_GRANT: Final = f"insert into grants ({codec.GRANT_COLUMNS}) values ({codec.marks(codec.GRANT_COLUMNS)})"  # noqa: S608  # joined from constants
 _REVOKE: Final = (
     "insert into revocations (kind, id, at, until, before, seq, reason) values (?, ?, ?, ?, ?, ?, ?) "
     "on conflict (id, kind) do update set until = max(until, excluded.until), "

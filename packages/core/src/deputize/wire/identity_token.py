@@ -1,9 +1,9 @@
 """Identity tokens: who a key belongs to. Never a bearer (draft-ietf-wimse-workload-creds; RFC 7800 §3.2)."""
 
-from deputize.model.token import IDENTITY_TYP, IdentityClaims
+from deputize.model.token import CONTEXT_CLAIM, IDENTITY_TYP, IdentityClaims
 from deputize.wire import jws
 from deputize.wire.alg import SigningKey
-from deputize.wire.claims import check_issuer, check_times, text
+from deputize.wire.claims import THUMBPRINT, check_issuer, check_times, text
 from deputize.wire.jwk import verifying_key
 from deputize.wire.refusal import malformed
 
@@ -17,6 +17,7 @@ def encode(claims: IdentityClaims, key: SigningKey) -> str:
         "iat": claims.iat,
         "exp": claims.exp,
         "cnf": {"jwk": dict(claims.jwk)},
+        **({CONTEXT_CLAIM: {"rec": claims.rec}} if claims.rec is not None else {}),
     }
     return jws.sign(IDENTITY_TYP, content, key)
 
@@ -35,7 +36,18 @@ def decode(token: str, *, issuer: str, key_for: jws.KeyFor, now: float, leeway: 
         iat=iat,
         exp=exp,
         jwk=_confirmed_key(claims),
+        rec=_record(claims),
     )
+
+
+def _record(claims: dict[str, object]) -> str | None:
+    if CONTEXT_CLAIM not in claims:
+        return None
+    context = claims[CONTEXT_CLAIM]
+    rec = context.get("rec") if isinstance(context, dict) and context.keys() == {"rec"} else None
+    if not isinstance(rec, str) or not THUMBPRINT.match(rec):
+        raise malformed("the context claim of an identity has another form")
+    return rec
 
 
 def _confirmed_key(claims: dict[str, object]) -> dict[str, str]:
