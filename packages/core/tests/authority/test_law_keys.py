@@ -102,8 +102,9 @@ def test_a_token_that_says_it_was_issued_after_its_keys_time_is_refused(filed: A
     """A key that leaked after its process ended signs nothing that is believed."""
     child = filed.root().delegate("researcher")
     parts = filed.authority.engine.parts
-    leaked, said = parts.keys.signer(), session_token.decode(
-        child.present(), issuer=parts.issuer, key_for=parts.keys.verifying, now=filed.clock.now()
+    leaked, said = (
+        parts.keys.signer(),
+        session_token.decode(child.present(), issuer=parts.issuer, key_for=parts.keys.verifying, now=filed.clock.now()),
     )
     filed.authority.close()
     filed.clock.advance(5)
@@ -187,7 +188,9 @@ def test_an_agent_that_demands_other_evidence_is_not_attested_in_process(filed: 
     from deputize.config import load
 
     text = filed.path.read_text(encoding="utf-8")
-    filed.path.write_text(text.replace("[agents.writer]\n", '[agents.writer]\nattestation = ["kubernetes"]\n'), encoding="utf-8")
+    filed.path.write_text(
+        text.replace("[agents.writer]\n", '[agents.writer]\nattestation = ["kubernetes"]\n'), encoding="utf-8"
+    )
     filed.authority.engine.apply(load(str(filed.path)))
     with pytest.raises(AttestationFailed) as refused:
         filed.root().delegate("writer")

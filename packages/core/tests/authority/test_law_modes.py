@@ -11,7 +11,7 @@ from deputize.wire.base64url import decode_text
 WRITER = "spiffe://example.org/agent/writer"
 LONER = "spiffe://example.org/agent/loner"
 SUPERVISOR = "spiffe://example.org/agent/supervisor"
-OPENS = ('[agents.writer]\n', '[agents.writer]\nopen = true\n')
+OPENS = ("[agents.writer]\n", "[agents.writer]\nopen = true\n")
 
 
 def claims(token: str) -> dict[str, Any]:

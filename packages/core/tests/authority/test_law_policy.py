@@ -97,7 +97,9 @@ def test_the_users_right_is_asked_again_at_open_hand_off_and_use(filed: Any) -> 
     root = filed.root()
     child = root.delegate("writer")
     child.access("crm", ["crm:read"])
-    add_policy(filed, '@id("not-any-more")\nforbid (principal == User::"local|alice", action == Action::"grant", resource);')
+    add_policy(
+        filed, '@id("not-any-more")\nforbid (principal == User::"local|alice", action == Action::"grant", resource);'
+    )
     for attempt in (
         filed.root,
         lambda: root.delegate("writer"),
@@ -124,13 +126,36 @@ def test_where_the_subject_is_an_agent_its_own_right_to_open_stands_for_the_user
     assert not [found for found in asked if found["action"] == "grant"]
     own = [found for found in asked if (found["action"], found["principal"]) == ("open", RESEARCHER)]
     assert [found["context"]["depth"] for found in own if found["scope"] == "crm:read"] == [0, 1, 1]
-    add_policy(filed, f'@id("no-more-for-itself")\nforbid (principal == Agent::"{RESEARCHER}", action == Action::"open", resource);')
+    add_policy(
+        filed,
+        f'@id("no-more-for-itself")\nforbid (principal == Agent::"{RESEARCHER}", action == Action::"open", resource);',
+    )
     for attempt in (
         lambda: filed.authority.session(agent="researcher", mode=Mode.SELF),
         lambda: root.delegate("writer"),
         lambda: child.access("crm", ["crm:read"]),
     ):
         assert refusal(attempt).denial.policy == "no-more-for-itself"
+
+
+def test_a_link_is_used_by_the_right_by_which_it_was_opened_and_no_other(filed: Any) -> None:
+    text = filed.path.read_text(encoding="utf-8")
+    alone = '[agents.loner]\nuse = { wiki = ["wiki:read"] }\ndelegate = { wiki = ["wiki:read"] }\ndelegate_to = ["writer"]\n'
+    start, rest = text.split("[agents.loner]\n")
+    filed.path.write_text(start + alone + "[[impersonation]]" + rest.split("[[impersonation]]")[1], encoding="utf-8")
+    filed.authority.engine.apply(load(str(filed.path)))
+    refusal(lambda: filed.authority.session(agent="loner", mode=Mode.SELF))  # not open = true: in a tree alone
+    link = filed.root().delegate("loner", mode=Mode.SELF)
+    below = link.delegate("writer")
+    assert link.access("wiki", ["wiki:read"])
+    assert below.access("wiki", ["wiki:read"])
+    asked = [row for row in decisions(filed) if (row["action"], row["principal"]) == ("open", link.agent)]
+    assert [row["context"].get("from") for row in asked] == [None, *[SUPERVISOR] * 4]
+    add_policy(
+        filed, f'@id("no-more")\nforbid (principal == Agent::"{link.agent}", action == Action::"open", resource);'
+    )
+    for attempt in (lambda: link.access("wiki", ["wiki:read"]), lambda: below.access("wiki", ["wiki:read"])):
+        assert refusal(attempt).denial.policy == "no-more"
 
 
 def test_what_a_child_may_use_does_not_depend_on_what_its_parent_may_use(world: Any) -> None:

@@ -168,12 +168,12 @@ def test_nothing_is_issued_where_its_record_cannot_be_written(filed: Any) -> Non
         with pytest.raises(DeputizeError) as refused:
             attempt()
         assert refused.value.code.startswith("store")
-    counts = [db.execute(f"select count(*) from {table}").fetchone()[0] for table in ("grants", "revocations")]
+    counts = db.execute("select (select count(*) from grants), (select count(*) from revocations)").fetchone()
     with sqlite3.connect(filed.path.parent / "deputize.db") as again:
         again.execute("drop trigger no_more")
     again.close()
     db.close()
-    assert counts == [0, 0]
+    assert counts == (0, 0)
     assert len(root.tree().children) == 1
     assert child.access("crm", ["crm:read"])
 
@@ -221,3 +221,15 @@ def test_what_ran_out_says_expired_everywhere(world: Any) -> None:
     with pytest.raises(Denied) as refused:
         child.tool_call("search").start()
     assert refused.value.code == "session_expired"
+
+
+@pytest.mark.requirement("I8")
+def test_an_identity_too_names_its_record(world: Any) -> None:
+    from deputize.audit.record import rec_claim
+    from deputize.wire import json_strict
+    from deputize.wire.base64url import decode_text
+
+    said = json_strict.loads(decode_text(world.authority.engine.identity(RESEARCHER).token.split(".")[1]))
+    store = world.authority.engine.parts.store
+    records = store.read(lambda tx: tx.find(jti=said["jti"]))
+    assert [rec_claim(record) for record in records] == [said["urn:deputize:ctx"]["rec"]]

@@ -46,7 +46,7 @@ class Engine:
     """Everything an authority does, in process. Thread-safe; one object serves all agents of the process."""
 
     def __init__(self, configuration: Configuration, *, store: Store, clock: Clock, decides: bool = True) -> None:
-        """`decides` False: to look and to cut off alone; the store's policy stays what it is, whatever the file says."""
+        """`decides` False: to look and to cut off alone; the store's policy stays what it is whatever the file says."""
         rules = rules_of(configuration)
         keys = KeyBook(
             algorithm=configuration.algorithm,

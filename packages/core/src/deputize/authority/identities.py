@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from threading import RLock
 
+from deputize.audit.record import rec_claim
 from deputize.authority.journal import append, new_id
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, unknown_agent
@@ -82,7 +83,7 @@ class Identities:
         signer = parts.keys.signer(parts.now())
         jti = new_id()
 
-        def operation(tx: WriteTx) -> int:
+        def operation(tx: WriteTx) -> tuple[int, str]:
             now = parts.stamp(tx)
             cuts = Cuts(tx, (), (client.agent, signer.kid))
             cuts.require_agent(client.agent)
@@ -91,11 +92,10 @@ class Identities:
             event = replace(
                 event, policies=("registry.attestation",), detail={"method": client.attestation, "jkt": key.kid}
             )
-            append(tx, replace(event, jti=jti))
-            return int(now)
+            return int(now), rec_claim(append(tx, replace(event, jti=jti)))
 
-        now = parts.store.write(operation)
+        now, rec = parts.store.write(operation)
         jwk = {name: str(value) for name, value in key.public_jwk().items()}
         exp = now + parts.limits.identity_ttl
-        claims = IdentityClaims(iss=parts.issuer, sub=client.agent, jti=jti, iat=now, exp=exp, jwk=jwk)
+        claims = IdentityClaims(iss=parts.issuer, sub=client.agent, jti=jti, iat=now, exp=exp, jwk=jwk, rec=rec)
         return Identity(client, key, identity_token.encode(claims, signer), exp)

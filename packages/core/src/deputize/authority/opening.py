@@ -11,7 +11,7 @@ from deputize.authority.lifetimes import child_ttl, root_ttl
 from deputize.authority.panel import Panel, narrow_child, narrow_link, narrow_root
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, ended, nothing_left, unknown_agent
-from deputize.authority.subject import Cuts, Tokens, require_live, require_session, subject_of
+from deputize.authority.subject import Cuts, Tokens, linked_by, require_live, require_session, subject_of
 from deputize.model.decision import Narrowing
 from deputize.model.event import Event, Json, Record
 from deputize.model.failure import IntegrityError, InvalidRequest, InvalidToken
@@ -150,6 +150,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         attestation=case.client.attestation,
         depth=depth,
         ttl=ttl,
+        linked_by=None if linked else linked_by(parts, parent),
     )
     case.panel = panel
     narrow = narrow_link(panel, parent, to.id, requested) if linked else narrow_child(panel, parent, to.id, requested)

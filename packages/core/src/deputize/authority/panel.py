@@ -27,10 +27,11 @@ class Panel:
     depth: int
     ttl: int
     groups: tuple[str, ...] = ()
+    linked_by: str | None = None  # whose session the subject, an agent, linked itself into
     rulings: list[Ruling] = field(default_factory=list)
 
     @classmethod
-    def of(cls, engine: PolicyEngine, node: Node, *, now: int, ttl: int) -> "Panel":
+    def of(cls, engine: PolicyEngine, node: Node, *, now: int, ttl: int, linked_by: str | None) -> "Panel":
         """For a request out of an existing session."""
         return cls(
             engine=engine,
@@ -41,6 +42,7 @@ class Panel:
             attestation=node.attestation,
             depth=node.depth,
             ttl=ttl,
+            linked_by=linked_by,
         )
 
     def _ask(self, action: Action, principal: str, right: Right, context: dict[str, ContextValue]) -> Verdict:
@@ -72,7 +74,10 @@ class Panel:
         """May this subject's authority be in a session of this agent."""
         if is_user(self.sub):
             return self.grant(self.sub, agent, right)
-        return self._ask("open", self.sub, right, {**self._common(), "mode": Mode.SELF.value})
+        context: dict[str, ContextValue] = {**self._common(), "mode": Mode.SELF.value}
+        if self.linked_by is not None:
+            context["from"] = self.linked_by
+        return self._ask("open", self.sub, right, context)
 
     def grant(self, user: str, agent: str, right: Right) -> Verdict:
         """May this user's authority be in a session of this agent."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from deputize.authority.parts import Bounded, Parts
 from deputize.authority.refusal import Case, ended
 from deputize.model.failure import IntegrityError, InvalidToken
+from deputize.model.identity import is_user
 from deputize.model.request import Client
 from deputize.model.revocation import Kind
-from deputize.model.session import Grant, Node, State, first_dead, state_in_line
+from deputize.model.session import Edge, Grant, Node, State, first_dead, state_in_line
 from deputize.model.token import IdentityClaims, SessionClaims
 from deputize.store.protocol import ReadTx
 from deputize.wire import identity_token, session_token
@@ -90,6 +91,21 @@ def subject_of(parts: Parts, tokens: Tokens, case: Case, token: str, now: float)
     return Presented(claims, kid, node)
 
 
+def linked_by(parts: Parts, node: Node) -> str | None:
+    """The agent in whose session the subject of `node` opened its own; None for users and where it is the root's.
+
+    An agent as subject opened by that right, so that the same is asked again at every hand-off and use.
+    """
+    while not is_user(node.sub) and node.parent is not None:
+        above = parts.nodes.get(node.parent) or parts.store.read(lambda tx, sid=node.parent: tx.session(sid))
+        if above is None:
+            raise IntegrityError("a session's parent is missing from the store")
+        if node.kind is Edge.LINK:
+            return above.agent
+        node = above
+    return None
+
+
 def present(client: Client, claims: SessionClaims, node: Node) -> None:
     """Step 5, the presenter rule: only the holder of its `cnf`, and only the session's own agent (A-01)."""
     if claims.jkt != client.jkt:
@@ -155,8 +171,8 @@ def require_live(
 ) -> Cuts:
     """Step 12: live(s) by the transaction's own read, and that nothing that was shown is revoked.
 
-    `agents` take part, `kids` signed what was shown, `jtis` name it besides the session token; `signer` is looked up for the caller. Raises SessionEnded,
-    InvalidToken, IntegrityError.
+    `agents` take part, `kids` signed what was shown, `jtis` name it besides the session token; `signer` is looked up
+    for the caller. Raises SessionEnded, InvalidToken, IntegrityError.
     """
     claims = shown.claims
     agents, kids, jtis = tuple(agents), (shown.kid, *kids), (claims.jti, *jtis)

@@ -79,10 +79,11 @@ def main() -> None:
         app()
     except DeputizeError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False)
-        sys.exit(_status(error))
+        sys.exit(status_of(error))
 
 
-def _status(error: DeputizeError) -> int:
+def status_of(error: DeputizeError) -> int:
+    """The exit status: 1 a negative answer, 2 usage, 3 unreachable."""
     if isinstance(error, (AuthorityUnavailable, StoreError)):
         return UNREACHABLE
     return NEGATIVE if isinstance(error, (Denied, NotFound, IntegrityError)) else USAGE

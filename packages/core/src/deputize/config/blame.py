@@ -16,7 +16,7 @@ def spell_key(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            quoted = part if _BARE.match(part) else '"' + part[:64].encode("unicode_escape").decode() + '"'
+            quoted = part[:64] if _BARE.match(part) else '"' + part[:64].encode("unicode_escape").decode() + '"'
             text += f".{quoted}" if text else quoted
     return text
 

@@ -142,7 +142,8 @@ class Session:
 
     def _again(self, *, anew: bool) -> Opened:
         """The same request under the same key: the same session, a new token; presenter and policy asked afresh."""
-        if not anew and self.node.exp <= self.authority.now() + RENEW_BEFORE and self._opened.expires > self.authority.now():
+        now = self.authority.now()
+        if not anew and self.node.exp <= now + RENEW_BEFORE and self._opened.expires > now:
             return self._opened
         request = self._request
         if isinstance(request, RootRequest):

@@ -38,7 +38,9 @@ def open_sqlite(
         if create and not readonly:
             connection.create(path)
         elif not os.path.exists(path):  # noqa: PTH110  # os.PathLike in, one call
-            raise StoreError("the store's file does not exist; an authority makes it when it first opens", code="store_unreachable")
+            raise StoreError(
+                "the store's file does not exist; an authority makes it when it first opens", code="store_unreachable"
+            )
     elif readonly:
         raise StoreError("a store in memory has nothing to read", code="store_unreachable")
     return SqliteStore(path, full=durability == "full", readonly=readonly)
