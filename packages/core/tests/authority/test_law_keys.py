@@ -201,8 +201,8 @@ def test_an_agent_that_demands_other_evidence_is_not_attested_in_process(filed: 
 def test_a_token_of_another_issuer_is_refused_in_every_slot(world: Any) -> None:
     from deputize.model.request import HandOffRequest
 
-    with Authority(agents={"researcher": ["search"], "supervisor": ["plan"]}, delegations={"supervisor": ["researcher"]},
-                   clock=world.clock) as other:  # fmt: skip
+    agents = {"researcher": ["search"], "supervisor": ["plan"]}
+    with Authority(agents=agents, delegations={"supervisor": ["researcher"]}, clock=world.clock) as other:
         theirs = other.session(user="alice", agent="supervisor").present()
         identity = other.engine.identity("spiffe://local/agent/researcher").token
         root = world.root()

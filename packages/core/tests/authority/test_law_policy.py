@@ -140,7 +140,10 @@ def test_where_the_subject_is_an_agent_its_own_right_to_open_stands_for_the_user
 
 def test_a_link_is_used_by_the_right_by_which_it_was_opened_and_no_other(filed: Any) -> None:
     text = filed.path.read_text(encoding="utf-8")
-    alone = '[agents.loner]\nuse = { wiki = ["wiki:read"] }\ndelegate = { wiki = ["wiki:read"] }\ndelegate_to = ["writer"]\n'
+    alone = (
+        '[agents.loner]\nuse = { wiki = ["wiki:read"] }\n'
+        'delegate = { wiki = ["wiki:read"] }\ndelegate_to = ["writer"]\n'
+    )
     start, rest = text.split("[agents.loner]\n")
     filed.path.write_text(start + alone + "[[impersonation]]" + rest.split("[[impersonation]]")[1], encoding="utf-8")
     filed.authority.engine.apply(load(str(filed.path)))

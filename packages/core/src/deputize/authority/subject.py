@@ -96,14 +96,12 @@ def linked_by(parts: Parts, node: Node) -> str | None:
 
     An agent as subject opened by that right, so that the same is asked again at every hand-off and use.
     """
-    while not is_user(node.sub) and node.parent is not None:
-        above = parts.nodes.get(node.parent) or parts.store.read(lambda tx, sid=node.parent: tx.session(sid))
-        if above is None:
-            raise IntegrityError("a session's parent is missing from the store")
-        if node.kind is Edge.LINK:
-            return above.agent
-        node = above
-    return None
+    if is_user(node.sub) or node.parent is None:
+        return None
+    above = parts.nodes.get(node.parent) or parts.store.read(lambda tx: tx.session(node.parent or ""))
+    if above is None:
+        raise IntegrityError("a session's parent is missing from the store")
+    return above.agent if node.kind is Edge.LINK else linked_by(parts, above)
 
 
 def present(client: Client, claims: SessionClaims, node: Node) -> None:
