@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from deputize.authority.parts import Parts
-from deputize.model.failure import DeputizeError
 from deputize.runtime import verifier_for
 
 WIKI = "https://wiki.example/mcp"
@@ -21,7 +20,7 @@ def test_setting_the_clock_back_revives_nothing_that_the_log_has_seen_the_end_of
     filed.clock.advance(101)
     filed.root(user="bob")  # anything that is recorded
     filed.clock.step(-101)
-    with broken(Parts, "moment", lambda parts, tx: parts.clock.now()):
+    with broken(Parts, "moment", lambda parts, _: parts.clock.now()):
         assert child.state == "open"
         assert filed.authority.introspect(token).active
     filed.reopen()
@@ -95,8 +94,5 @@ def test_a_verifier_that_cannot_tell_how_old_its_news_is_refuses(filed: Any, cod
     filed.authority.close()
     for file in filed.database.parent.glob("deputize.db*"):
         file.unlink()
-    filed.clock.advance(5)
-    with pytest.raises(DeputizeError):
-        for _ in range(3):
-            filed.clock.advance(4)
-            verifier.verify(token)
+    filed.clock.advance(11)
+    assert code_of(lambda: verifier.verify(token)) in {"store_unreachable", "stale_revocations"}

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,7 +10,9 @@ from deputize import Authority, DeputizeError
 from deputize.model.token import SESSION_TYP
 from deputize.runtime import verifier_for
 from deputize.wire import base64url, dpop, json_strict, jws
-from deputize.wire.alg import LocalKey
+
+if TYPE_CHECKING:
+    from deputize.wire.alg import LocalKey
 
 AGENT = "spiffe://example.org/agent/"
 CRM = "https://crm.example/mcp"

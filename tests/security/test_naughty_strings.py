@@ -2,6 +2,7 @@
 
 The strings are one public list; beside them stand those that this library would trip over.
 """
+# ruff: noqa: ARG005  # the places in the tables below are called alike, whatever they need
 
 import json
 from collections.abc import Callable

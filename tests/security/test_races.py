@@ -206,8 +206,7 @@ def test_a_token_that_left_in_the_same_moment_is_dead_when_revoke_returns(filed:
         def take(mine: int, root: Any = root, child: Any = child, tokens: list[str] = tokens) -> None:
             if mine == 0:
                 root.revoke("stop")
-            for _ in range(10):
-                tokens.append(child.access("crm", ["crm:read"]).reveal())
+            tokens.extend(child.access("crm", ["crm:read"]).reveal() for _ in range(10))
 
         assert set(together(4, take)) <= {"session_revoked", "done"}
         assert [token for token in tokens if filed.authority.introspect(token).active] == []

@@ -199,7 +199,7 @@ def test_a_key_that_is_pointed_at_an_inserted_or_foreign_session_opens_neither(
         sql("update remembered set sid = ? where key = ?", sid, key)
         if sid == foreign.id:
             assert code_of(lambda: filed.root(key="mine")) == "idempotency_mismatch"  # digests hang on the tree's key
-            with broken(opening, "recall", lambda tx, key, digest: tx.remembered(key)):
+            with broken(opening, "recall", lambda tx, key, _: tx.remembered(key)):
                 assert code_of(lambda: filed.root(key="mine")) == "integrity_error"
         else:
             assert code_of(lambda: filed.root(key="mine")) == "integrity_error"

@@ -1,8 +1,10 @@
-"""What errors tell: which check failed and what would be enough; no token, no key, no more of the input than a little."""
+"""What errors tell: which check failed and what would be enough; no token, no key, and little of what was given."""
 
 import copy
 import pickle  # noqa: TID251  # what others may try
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deputize import Authority, Mode
+from deputize.authority import journal
 from deputize.model import failure
 from deputize.model.failure import Denial, Denied, DeputizeError, InvalidRequest
 from deputize.model.resource import Right
@@ -111,6 +114,33 @@ def test_no_error_holds_a_token_or_a_key_wherever_one_was_given(firm: Any, broke
 
     with broken(failure.DeputizeError, "__init__", leaking):
         assert any(tokens[0] in told for told in told_by(ways(firm, child, tokens[0])[:3]))
+
+
+@pytest.mark.requirement("I9")
+@pytest.mark.requirement("AU-05")
+def test_a_token_that_was_passed_where_a_name_belongs_is_not_written_down(firm: Any, broken: Any) -> None:
+    child = firm.root(user="bob").delegate("reader")
+    token = child.access("crm", ["crm:read"]).reveal()
+
+    def written() -> str:
+        uses: list[Callable[[], object]] = [
+            *ways(firm, child, token),
+            lambda: child.note("odd", tool=token, call_id=token, detail={token: ["said", token]}),
+            lambda: child.tool_call("search", call_id=f"call {token}", args={"t": token}).start(),
+        ]
+        for use in uses:
+            with suppress(DeputizeError):
+                use()
+        return str(list(firm.authority.audit))
+
+    with broken(journal, "_TOKEN", re.compile("never")):
+        assert token in written()
+    before = len(firm.authority.audit)
+    assert written()
+    later = str(list(firm.authority.audit)[before:])
+    assert "[a token]" in later
+    assert not any(piece in later for piece in token.split(".") if len(piece) >= 20)
+    assert firm.authority.audit.verify().ok
 
 
 @pytest.mark.requirement("I9")

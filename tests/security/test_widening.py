@@ -263,7 +263,7 @@ def test_a_key_is_nobody_elses_whoever_knows_it(firm: Any, broken: Any) -> None:
     assert len({session.id for session in sessions}) == len(sessions)
     tokens = [session.access("crm", ["crm:read"], key="k").id for session in (other, child, cousin, below)]
     assert len(set(tokens)) == len(tokens)
-    with broken(opening, "key_digest", lambda operation, agent, parent, key: key):
+    with broken(opening, "key_digest", lambda *given: given[3]):
         shared = firm.root(key="shared", user="carol")
         mine = firm.engine.open_root(AGENT + "boss", shared._request)
         assert mine.node.sid == shared.id
@@ -284,7 +284,7 @@ def test_a_key_with_other_parameters_returns_nothing(firm: Any, broken: Any, cod
     root = firm.root()
     first = root.delegate("reader", key="k", task="one")
     options = {"to": "reader", "task": "one", "key": "k", **change}
-    with broken(opening, "recall", lambda tx, key, digest: tx.remembered(key)):
+    with broken(opening, "recall", lambda tx, key, _: tx.remembered(key)):
         try:
             assert root.delegate(**options).id == first.id
         except DeputizeError as error:  # another agent's session is not given out all the same

@@ -315,7 +315,8 @@ def test_policy_files_are_found_beside_the_file_sorted_and_once(loaded: Loaded, 
 
 @pytest.mark.requirement("AT-09")
 @pytest.mark.parametrize(
-    "url", ["https://crm.example/mcp", "https://CRM.example/mcp", "https://crm.example:443/mcp", "https://crm.example/mcp?"]
+    "url",
+    ["https://crm.example/mcp", "https://CRM.example/mcp", "https://crm.example:443/mcp", "https://crm.example/mcp?"],
 )
 def test_no_two_resources_have_one_identifier_in_whatever_spelling(loaded: Loaded, url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:

@@ -1,8 +1,7 @@
 """Authority: issues identities, sessions and access. Here in process; a server's client has the same surface."""
 
-import asyncio
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from os import PathLike, fspath
@@ -10,29 +9,22 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from deputize.authority.engine import Engine, store_of
-from deputize.authority.explain import Explanation, explain, suggest
-from deputize.authority.introspection import Introspection
 from deputize.authority.journal import new_id
 from deputize.authority.opening import Opened
-from deputize.authority.reported import record_report
-from deputize.authority.revocation import Revocation
 from deputize.config import Configuration, from_mappings, load
-from deputize.facade.audit_log import AuditLog
+from deputize.facade.management import Management
 from deputize.facade.rights import rights_from
 from deputize.facade.session import Session, seconds
 from deputize.model.clock import Clock
-from deputize.model.failure import ConfigurationError, InvalidRequest, NotFound
-from deputize.model.identity import local_user
-from deputize.model.registry import Registry, ToolEntry
+from deputize.model.failure import InvalidRequest, NotFound
 from deputize.model.request import HandOffRequest, RootRequest
-from deputize.model.revocation import Kind
 from deputize.model.session import Evidence, Mode
 from deputize.system import SystemClock
 
 T = TypeVar("T")
 
 
-class Authority:
+class Authority(Management):
     """Issues identities, sessions and access, in process. Thread-safe; one object for all agents of a process."""
 
     def __init__(
@@ -79,8 +71,6 @@ class Authority:
         self._start(configuration, clock)
         return self
 
-    _mappings: tuple[Mapping[str, Sequence[str]], ...] | None
-
     def _start(self, configuration: Configuration, clock: Clock | None) -> None:
         self._clock: Clock = clock or SystemClock()
         store = store_of(configuration)
@@ -90,32 +80,11 @@ class Authority:
             store.close()
             raise
         self.issuer = configuration.issuer
-        self._durable = configuration.durability == "full" and store_is_file(configuration.store_url)
+        self._filed = store_is_file(configuration.store_url)
+        self._durable = self._filed and configuration.durability == "full"
         self._live: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
         self._closer = weakref.finalize(self, Engine.close, self.engine)
         self._closer.atexit = True
-
-    @property
-    def registry(self) -> Registry:
-        """What is registered now. Read-only."""
-        return self.engine.registry
-
-    def now(self) -> float:
-        """The authority's time, seconds since the epoch."""
-        return self._clock.now()
-
-    def tool(self, tool: str, resource: str | None = None) -> ToolEntry:
-        """Which scopes one call of `tool` needs, and where."""
-        return self.registry.tool(tool, resource)
-
-    def agent_id(self, name: str) -> str:
-        """The SPIFFE ID of an agent by its short name. Names that are not registered stay what they are."""
-        entry = self.registry.agent(name)
-        return entry.id if entry is not None else name
-
-    def user_id(self, name: str) -> str:
-        """`local|alice` for a name that the host asserts; `<alias>|<sub>` as it is. Raises InvalidRequest."""
-        return local_user(name)
 
     def session(
         self,
@@ -215,163 +184,13 @@ class Authority:
             if wanted and (live is None or (session.state == "open") is live):
                 yield session
 
-    def revoke(
-        self,
-        *,
-        session: str | None = None,
-        user: str | None = None,
-        agent: str | None = None,
-        key: str | None = None,
-        token: str | None = None,
-        reason: str,
-    ) -> Revocation:
-        """Kill exactly one target (`token` is a `jti`): one row; all below is dead on return. Raises NotFound."""
-        targets = [
-            (Kind.SESSION, session),
-            (Kind.USER, self.user_id(user) if user is not None else None),
-            (Kind.AGENT, self.agent_id(agent) if agent is not None else None),
-            (Kind.KEY, key),
-            (Kind.TOKEN, token),
-        ]
-        named = [(kind, target) for kind, target in targets if target is not None]
-        if len(named) != 1:
-            raise InvalidRequest("exactly one of session, user, agent, key and token is revoked at a time")
-        kind, target = named[0]
-        return self.engine.revoke(kind, target, reason=reason)
-
-    async def arevoke(
-        self,
-        *,
-        session: str | None = None,
-        user: str | None = None,
-        agent: str | None = None,
-        key: str | None = None,
-        token: str | None = None,
-        reason: str,
-    ) -> Revocation:
-        """`revoke`, without blocking the loop."""
-        return await self.run(
-            lambda: self.revoke(session=session, user=user, agent=agent, key=key, token=token, reason=reason)
-        )
-
-    def update(
-        self,
-        *,
-        agents: Mapping[str, Sequence[str]] | None = None,
-        resources: Mapping[str, Sequence[str]] | None = None,
-        delegations: Mapping[str, Sequence[str]] | None = None,
-    ) -> str:
-        """A new policy version over the same log, for notebooks. What is left out stays. Returns the digest."""
-        if self._mappings is None:
-            raise ConfigurationError("this authority was opened from a file; change the file and open it again")
-        old_agents, old_resources, old_delegations = self._mappings
-        mappings = (
-            old_agents if agents is None else agents,
-            old_resources if resources is None else resources,
-            old_delegations if delegations is None else delegations,
-        )
-        digest = self.engine.apply(
-            from_mappings(agents=mappings[0], resources=mappings[1], delegations=mappings[2], store=self._store_name)
-        )
-        self._mappings = mappings
-        return digest
-
-    def suggest(self, *, session: str | None = None) -> str:
-        """TOML that would have allowed every refusal so far, all of them at once. To be reviewed and cut."""
-        return suggest(self.engine.parts, session)
-
-    def explain(
-        self,
-        *,
-        chain: Sequence[str],
-        tool: str | None = None,
-        scopes: Sequence[str] = (),
-        resource: str | None = None,
-        user: str | None = None,
-    ) -> Explanation:
-        """Dry run, hop by hop, of `user` > chain[0] > chain[1] ...; nothing is issued and nothing recorded."""
-        return explain(
-            self.engine.parts,
-            chain=[self.agent_id(name) for name in chain],
-            tool=tool,
-            scopes=scopes,
-            resource=resource,
-            user=self.user_id(user) if user is not None else None,
-        )
-
-    async def aexplain(
-        self,
-        *,
-        chain: Sequence[str],
-        tool: str | None = None,
-        scopes: Sequence[str] = (),
-        resource: str | None = None,
-        user: str | None = None,
-    ) -> Explanation:
-        """`explain`, without blocking the loop."""
-        return await self.run(lambda: self.explain(chain=chain, tool=tool, scopes=scopes, resource=resource, user=user))
-
-    def introspect(self, token: str) -> Introspection:
-        """The state of any token of this authority (RFC 7662)."""
-        return self.engine.introspect(token)
-
-    async def aintrospect(self, token: str) -> Introspection:
-        """`introspect`, without blocking the loop."""
-        return await self.run(lambda: self.introspect(token))
-
-    def jwks(self) -> Mapping[str, object]:
-        """The public keys that tokens are verified with (RFC 7517 §5)."""
-        return {"keys": self.engine.parts.keys.jwks()}
-
-    def record_call(
-        self,
-        *,
-        sid: str,
-        txn: str,
-        tool: str,
-        outcome: str,
-        resource: str,
-        sub: str,
-        agent: str,
-        jti: str,
-        call_id: str | None = None,
-        code: str | None = None,
-        scopes: Sequence[str] = (),
-    ) -> None:
-        """What a resource server on this machine tells of a call: started, done, failed or denied."""
-        record_report(
-            self.engine.parts,
-            sid=sid,
-            txn=txn,
-            tool=tool,
-            outcome=outcome,
-            resource=resource,
-            sub=sub,
-            agent=agent,
-            jti=jti,
-            call_id=call_id,
-            code=code,
-            scopes=tuple(scopes),
-        )
-
-    @property
-    def audit(self) -> AuditLog:
-        """The log: search, checkpoint, verify."""
-        return AuditLog(self.engine.parts)
-
-    async def run(self, call: Callable[[], T]) -> T:
-        """Run a blocking operation for an async caller: in a thread where it waits for a disk, else here."""
-        if self._durable:
-            return await asyncio.to_thread(call)
-        return call()
-
     def close(self) -> None:
         """End this process's lease to sign and close the store. Sessions in a file go on to their own end."""
         self._closer()
 
     async def aclose(self) -> None:
         """`close`, without blocking the loop."""
-        await self.run(self.close)
+        await self.run(self.close, syncs=True)
 
     def __enter__(self) -> Self:
         return self

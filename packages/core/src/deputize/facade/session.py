@@ -347,14 +347,14 @@ class Session:
 
     async def arevoke(self, reason: str) -> Revocation:
         """`revoke`, without blocking the loop."""
-        return await self.authority.run(lambda: self.revoke(reason))
+        return await self.authority.run(lambda: self.revoke(reason), syncs=True)
 
     async def aclose(self) -> None:
         """`close`, without blocking the loop."""
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
-        await self.authority.run(lambda: self.authority.engine.close_session(self.id))
+        await self.authority.run(lambda: self.authority.engine.close_session(self.id), syncs=True)
 
     def __enter__(self) -> Self:
         return self.activate()
