@@ -14,7 +14,12 @@ SCRIPT = Path(__file__).with_name("processes_forked.py")
 def forked(firm: Any, store: str) -> tuple[dict[str, Any], dict[str, Any]]:
     firm.authority.close()
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(firm.path), store], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(SCRIPT), str(firm.path), store],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     parent, child = json.loads(done.stdout)

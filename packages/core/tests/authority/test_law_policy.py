@@ -191,6 +191,21 @@ def test_a_policy_that_errs_denies_and_leaves_an_event_of_its_own(filed: Any) ->
     assert event["detail"]["decisions"][0]["errors"]
 
 
+@pytest.mark.requirement("AZ-03")
+def test_a_policy_that_errs_while_a_session_opens_drops_its_right_and_leaves_an_event(filed: Any) -> None:
+    root = filed.root()
+    add_policy(
+        filed,
+        '@id("sums-badly")\nforbid (principal, action == Action::"open", resource)\n'
+        'when { resource.name == "tool:search" && context.depth + 9223372036854775807 == 0 };',
+    )
+    child = root.delegate("researcher")
+    assert [(right.scope, why) for right, why in child.narrowed] == [("tool:search", "sums-badly")]
+    event = filed.authority.audit.find(type="policy.failed")[0]
+    assert (event["outcome"], event["policies"]) == ("failed", ["sums-badly"])
+    assert [row["scope"] for row in event["detail"]["decisions"]] == ["tool:search"]
+
+
 @pytest.mark.requirement("I16")
 def test_a_recorded_decision_is_enough_to_decide_it_again(world: Any) -> None:
     live_through_everything(world)

@@ -60,7 +60,7 @@ def test_what_cannot_be_meant_is_refused(agents: object, resources: object, dele
 @pytest.mark.parametrize("host", ["127.0.0.1:9000", "localhost:9000", "[::1]:9000"])
 def test_plain_http_is_for_the_loopback_alone(host: str) -> None:
     assert from_mappings(resources={f"http://{host}/mcp": ["x"]}).registry.resource(f"http://{host}/mcp")
-    for near in ("crm.example", "127.0.0.1.example", "localhost.example", "127.0.0.2", "0.0.0.0", "[::2]"):
+    for near in ("crm.example", "127.0.0.1.example", "localhost.example", "127.0.0.2", "10.0.0.1", "[::2]"):
         with pytest.raises(ConfigurationError):
             from_mappings(resources={f"http://{near}/mcp": ["x"]})
 
