@@ -47,7 +47,7 @@ def test_what_is_issued_after_the_clock_was_set_is_good_in_this_process_and_the_
 
 
 def works(firm: Any) -> bool:
-    with firm.root() as root, root.delegate("reader") as child:
+    with firm.root() as root, root.delegate("boss") as again, again.delegate("reader") as child:
         return bool(firm.authority.introspect(child.access("wiki", ["wiki:read"]).reveal()).active)
 
 

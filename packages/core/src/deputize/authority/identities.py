@@ -80,7 +80,7 @@ class Identities:
             raise unknown_agent(parts.rules.registry, client.agent)
         if client.agent not in parts.attested.agents:
             raise AttestationFailed("this agent's registration does not accept attestation in process")
-        signer = parts.keys.signer(parts.now())
+        signer = parts.keys.signer(parts.store.read(parts.moment))
         jti = new_id()
 
         def operation(tx: WriteTx) -> tuple[int, str]:
