@@ -85,6 +85,45 @@ def test_tokens_from_the_future_are_not_taken(firm: Any, code_of: Any) -> None:
     assert code_of(lambda: firm.access("reader", endless)) == "session_expired"
 
 
+@pytest.mark.requirement("I2")
+def test_no_token_says_that_it_lives_longer_than_its_session(firm: Any, code_of: Any) -> None:
+    child = firm.root(ttl=40).delegate("reader")
+    firm.clock.advance(20.9)
+    for resource, scope in (("crm", "crm:read"), ("wiki", "wiki:read")):
+        held = child.access(resource, [scope])
+        assert held.expires_at == child.expires_at
+        assert firm.authority.introspect(held.reveal()).exp == child.expires_at
+    assert firm.claims(child).exp <= child.expires_at
+    # The second in which the token is made may lie after the one in which its lifetime was worked out.
+    genuine = Parts.stamp
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Parts, "stamp", lambda parts, tx: genuine(parts, tx) + 3)
+        assert child.access("wiki", ["wiki:read"]).expires_at == child.expires_at
+    assert code_of(lambda: child.access("wiki", ["wiki:read"], ttl=60)) == "ttl_too_long"
+
+
+@pytest.mark.requirement("I12")
+def test_a_session_token_that_was_verified_before_expires_all_the_same(firm: Any, code_of: Any) -> None:
+    """What is remembered of a verified token saves its signature's check, not its clock's."""
+    child = firm.root(ttl=7200).delegate("reader", ttl=7000)
+    token = child.present()
+    assert firm.access("reader", token).grant
+    firm.clock.advance(899)
+    assert firm.access("reader", token).grant
+    firm.clock.advance(1)
+    for attempt in (
+        lambda: firm.access("reader", token),
+        lambda: firm.call("reader", token),
+        lambda: firm.hand_off("reader", token, firm.identity("writer"), "writer"),
+    ):
+        assert code_of(attempt) == "token_expired"
+    identity = firm.identity("reader")
+    root = firm.root()
+    assert firm.hand_off("boss", root.present(), identity, "reader").token
+    firm.clock.advance(900)
+    assert code_of(lambda: firm.hand_off("boss", root.present(), identity, "reader")) == "token_expired"
+
+
 @pytest.mark.requirement("I7")
 def test_a_verifier_that_cannot_tell_how_old_its_news_is_refuses(filed: Any, code_of: Any) -> None:
     child = filed.root().delegate("reader")

@@ -223,6 +223,30 @@ def test_a_session_token_is_of_no_use_once_its_own_session_ended(firm: Any, code
     assert second.access("crm", ["crm:read"])
 
 
+@pytest.mark.requirement("I7")
+def test_tokens_die_with_the_key_that_signed_them_also_where_they_were_verified_before(
+    firm: Any, broken: Any, code_of: Any
+) -> None:
+    root = firm.root()
+    child = root.delegate("reader")
+    token, parent, identity = child.present(), root.present(), firm.identity("writer")
+    uses = [
+        lambda: firm.access("reader", token),
+        lambda: firm.call("reader", token),
+        lambda: firm.hand_off("reader", token, identity, "writer"),
+    ]
+    for use in uses:
+        assert use()
+    firm.authority.revoke(key=firm.engine.parts.keys.signer().kid, reason="leaked")
+    with broken(subject.Cuts, "require_key", lambda *_: None):
+        assert uses[0]()
+    for use in uses:
+        assert code_of(use) == "key_revoked"
+    fresh = firm.engine.open_root(AGENT + "boss", root._request)  # under a new key, bound to the same
+    assert fresh.token != parent
+    assert code_of(lambda: firm.hand_off("boss", fresh.token, identity, "writer")) == "key_revoked"
+
+
 @pytest.mark.requirement("A-16")
 @pytest.mark.requirement("AT-04")
 def test_no_user_is_named_like_an_agent_and_no_agent_like_a_user(firm: Any, code_of: Any) -> None:

@@ -19,8 +19,23 @@ from tools.tree import ROOT
 
 FOLDER = Path(__file__).parent
 SOURCES = "packages/core/src"
-SAMPLE = ("05-presenter", "14-ancestors", "33-record")  # of the patches below, in every run; the others in `make deep-seeded`
-LEAN = ("-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly", "-o", "addopts=--import-mode=importlib")
+SAMPLE = (
+    "05-presenter",
+    "14-ancestors",
+    "33-record",
+)  # of the patches below, in every run; the others in `make deep-seeded`
+LEAN = (
+    "-q",
+    "--tb=no",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-p",
+    "no:randomly",
+    "-o",
+    "addopts=--import-mode=importlib",
+)
 # The copy must be what is tested: an installed library would pass whatever was done to it.
 RUN = "import sys, deputize, pytest; assert deputize.__file__.startswith(sys.argv[1]); sys.exit(pytest.main(sys.argv[2:]))"
 FAILED = 1  # pytest's exit status; 2 to 5 are errors in collecting or calling it
@@ -114,7 +129,9 @@ def test_every_patch_applies_and_names_a_test_that_exists(copy: Copy) -> None:
         assert applied.returncode == 0, f"{patch.name}: {applied.stderr}"
         file, _, function = patch.test.partition("::")
         name = function.partition("[")[0]
-        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), patch.test
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), (
+            patch.test
+        )
 
 
 def test_every_invariant_and_every_step_of_the_exchange_has_a_seeded_bug() -> None:
@@ -132,13 +149,18 @@ def test_a_change_that_breaks_nothing_is_told_from_one_that_was_caught(copy: Cop
     text = "Broken: nothing\nBreaks: nothing\nTest: tests/house/test_ci.py::test_nothing\n\n"
     text += f"diff --git a/{SOURCES}/deputize/system.py b/{SOURCES}/deputize/system.py\n"
     first = (ROOT / SOURCES / "deputize" / "system.py").read_text(encoding="utf-8").splitlines()[0]
-    text += f"--- a/{SOURCES}/deputize/system.py\n+++ b/{SOURCES}/deputize/system.py\n@@ -1 +1 @@\n-{first}\n+{first} \n"
+    text += (
+        f"--- a/{SOURCES}/deputize/system.py\n+++ b/{SOURCES}/deputize/system.py\n@@ -1 +1 @@\n-{first}\n+{first} \n"
+    )
     harmless.write_text(text, encoding="utf-8")
     patch = Patch.read(harmless)
     root = copy()
     assert apply(patch, root, "--unidiff-zero").returncode == 0
     assert outcome(root, ["packages/core/tests/wire/test_base64url.py"]).returncode == 0
-    assert outcome(root, ["packages/core/tests/wire/test_base64url.py::test_that_is_not_there"]).returncode not in {0, FAILED}
+    assert outcome(root, ["packages/core/tests/wire/test_base64url.py::test_that_is_not_there"]).returncode not in {
+        0,
+        FAILED,
+    }
 
 
 def test_the_sample_is_caught(copy: Copy) -> None:

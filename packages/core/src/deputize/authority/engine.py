@@ -259,5 +259,9 @@ def _after_fork(engine: Engine) -> None:
 
 
 def store_of(configuration: Configuration) -> Store:
-    """Open the store that a configuration names."""
+    """Open the store that a configuration names. Raises ConfigurationError, StoreError."""
+    if "://" in configuration.store_url:
+        raise ConfigurationError(
+            "an embedded authority's store is SQLite: sqlite:<path>", path=configuration.path, key="store.url"
+        )
     return open_sqlite(configuration.store_url, durability=configuration.durability)

@@ -19,6 +19,7 @@ CALL: "ContextVar[ToolCall | None]" = ContextVar("deputize_call", default=None)
 Leave = Callable[[], None]
 Listener = Callable[["Session"], Leave | None]
 _LISTENERS: list[Listener] = []
+_HELD: "ContextVar[tuple[tuple[Session, Leave], ...]]" = ContextVar("deputize_held", default=())
 
 
 def on_enter(listener: Listener) -> None:
@@ -36,19 +37,44 @@ def current_session() -> "Session":
 
 
 def enter(session: "Session") -> Leave:
-    """Make `session` ambient; call the result to go back to what was before."""
+    """Make `session` ambient; call the result to go back to what was before.
+
+    A tool call of another session is not the running one any more: its access is not for this session.
+    """
+    call = CALL.get()
+    of_another = call is not None and call.session.id != session.id
+    call_token = CALL.set(None) if of_another else None
     token = SESSION.set(session)
     undone = [undo for listener in tuple(_LISTENERS) if (undo := listener(session)) is not None]
 
     def leave() -> None:
-        for undo in reversed(undone):
-            undo()
+        while undone:
+            undone.pop()()
         try:
             SESSION.reset(token)
+            if call_token is not None:
+                CALL.reset(call_token)
         except ValueError:  # left from another context (a generator closed elsewhere): nothing to go back to here
             SESSION.set(None)
 
     return leave
+
+
+def hold(session: "Session") -> None:
+    """Make `session` ambient here until `release`. Tasks and threads that share a session each hold it."""
+    if SESSION.get() is not session:
+        _HELD.set((*_HELD.get(), (session, enter(session))))
+
+
+def release(session: "Session") -> None:
+    """Go back to what was before this context's last `hold` of `session`."""
+    held = _HELD.get()
+    mine = [index for index, (one, _) in enumerate(held) if one is session]
+    if mine:
+        _HELD.set((*held[: mine[-1]], *held[mine[-1] + 1 :]))
+        held[mine[-1]][1]()
+    elif SESSION.get() is session:
+        SESSION.set(None)
 
 
 def no_session(asked: str) -> NoSession:

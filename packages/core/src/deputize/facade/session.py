@@ -51,7 +51,6 @@ class Session:
         self._request = request
         self._parent = parent
         self._lock = RLock()
-        self._leave: ambient.Leave | None = None
 
     @property
     def id(self) -> str:
@@ -269,8 +268,7 @@ class Session:
 
     def activate(self) -> Self:
         """Ambient until `close()`: for notebooks, where a `with` would end with the cell."""
-        if self._leave is None:
-            self._leave = ambient.enter(self)
+        ambient.hold(self)
         return self
 
     def revoke(self, reason: str) -> Revocation:
@@ -279,9 +277,7 @@ class Session:
 
     def close(self) -> None:
         """An orderly end of this session and all below. Nothing happens where it has ended already."""
-        leave, self._leave = self._leave, None
-        if leave is not None:
-            leave()
+        ambient.release(self)
         self.authority.engine.close_session(self.id)
 
     async def adelegate(
@@ -351,9 +347,7 @@ class Session:
 
     async def aclose(self) -> None:
         """`close`, without blocking the loop."""
-        leave, self._leave = self._leave, None
-        if leave is not None:
-            leave()
+        ambient.release(self)
         await self.authority.run(lambda: self.authority.engine.close_session(self.id), syncs=True)
 
     def __enter__(self) -> Self:

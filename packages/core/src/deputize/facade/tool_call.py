@@ -42,7 +42,7 @@ class ToolCall:
         self.scopes = entry.scopes
         self.to = to
         self.policies: tuple[str, ...] = ()
-        self._arguments = _canonical(args)
+        self.arguments = _canonical(args)  # canonical JSON; a keyed digest of it is recorded
         self._access: dict[str, Access] = {}
         self._lock = RLock()
         self._token: Any = None
@@ -76,7 +76,7 @@ class ToolCall:
             resource=self.resource,
             scopes=self.scopes,
             call_id=self.call_id,
-            arguments=self._arguments,
+            arguments=self.arguments,
             to=self.to,
         )
         engine, agent = self.session.authority.engine, self.session.node.agent

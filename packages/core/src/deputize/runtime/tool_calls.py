@@ -67,7 +67,7 @@ class CallScope:
 
     Inside, `current_session()` is the session that was asked, and `current_access()` mints for this call. A
     scope that opens inside the guard of the same call changes nothing and records nothing; one that needs other
-    scopes, or is of another resource, is asked for like any other.
+    scopes, is of another resource, or has other arguments, is asked for like any other.
     """
 
     def __init__(self, session: "Session", call: "ToolCall") -> None:
@@ -88,7 +88,7 @@ class CallScope:
             inner.scopes,
             inner.to,
         )
-        return outer if same else None
+        return outer if same and inner.arguments in {None, outer.arguments} else None
 
     def _enter_session(self) -> None:
         if ambient.SESSION.get() is not self._session:

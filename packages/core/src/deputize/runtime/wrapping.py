@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import ParamSpec, TypeVar, cast, overload
 
 from deputize.model.failure import ConfigurationError
@@ -38,7 +38,7 @@ def tool(
 
     For frameworks without an adapter; bare or with arguments, on `def` and `async def`. `name` is what the
     registry knows the tool as (default: the function's own name). A call outside a session raises NoSession;
-    a generator function raises ConfigurationError at once.
+    a generator function raises ConfigurationError at once, a function that returns a coroutine when it is called.
     """
     if fn is None:
         return lambda function: _guard(function, scopes, resource, name)
@@ -50,7 +50,7 @@ def _guard(
 ) -> Callable[P, R]:
     known_as = name or function.__name__
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigurationError(f'"{known_as}" is a generator: its body would run after the guard was left')
+        raise _too_late(known_as)
     signature = inspect.signature(function)
 
     def arguments(*args: P.args, **kwargs: P.kwargs) -> dict[str, object]:
@@ -69,9 +69,17 @@ def _guard(
     @functools.wraps(function)
     def guarded_sync(*args: P.args, **kwargs: P.kwargs) -> R:
         with tool_call(known_as, args=arguments(*args, **kwargs), scopes=scopes, resource=resource):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            if isinstance(result, Coroutine | Generator):
+                result.close()
+                raise _too_late(known_as)
+            return result
 
     return guarded_sync
+
+
+def _too_late(known_as: str) -> ConfigurationError:
+    return ConfigurationError(f'"{known_as}" returns a coroutine or generator: its body would run after the guard')
 
 
 def carry(fn: Callable[P, R]) -> Callable[P, R]:

@@ -92,7 +92,7 @@ class Verifier:
         sent = presented(source, proof)
         verified = self._check_token(sent.token)
         self._check_revocation(verified)
-        if verified.jkt is not None or binding == "dpop":
+        if verified.jkt is not None or binding == "dpop" or sent.scheme == "dpop":
             self._check_binding(verified.jkt, sent, binding, method, url, spend)
         caller = verified.caller
         if not caller.scopes.issuperset(scopes):
@@ -160,7 +160,9 @@ class Verifier:
         spend: dpop.Spend | None,
     ) -> None:
         if jkt is None:
-            raise InvalidToken("this resource takes tokens that are bound to a key", code=WRONG_BINDING)
+            raise InvalidToken(
+                "the scheme DPoP and this resource take tokens that are bound to a key", code=WRONG_BINDING
+            )
         if sent.scheme != "dpop" or binding == "bearer":
             raise InvalidToken("a token that is bound to a key is not taken as a bearer", code=WRONG_BINDING)
         if sent.proof is None:
