@@ -42,7 +42,7 @@ def build(*, quick: bool) -> Group:
 def _grown(*arguments: str) -> Sample:
     def sample() -> float:
         command = [sys.executable, "-m", "benchmarks.resident", *arguments]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # our own module
+        done = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8")  # noqa: S603  # our own module
         return float(done.stdout)
 
     return sample

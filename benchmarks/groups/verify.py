@@ -101,8 +101,7 @@ def _verifier(token: str, key: LocalKey, resource: str, cache: int) -> Callable[
 
 def _pyjwt(token: str, key: LocalKey, resource: str) -> Callable[[], object]:
     public = key.public.key
-    # Peers are measured as their users call them.
-    return partial(jwt.decode, token, public, algorithms=["ES256"], audience=resource, issuer=ISSUER)  # noqa: TID251
+    return partial(jwt.decode, token, public, algorithms=["ES256"], audience=resource, issuer=ISSUER)  # noqa: TID251  # the peer as its users call it
 
 
 def _joserfc(token: str, private: ec.EllipticCurvePrivateKey, resource: str) -> Callable[[], object]:

@@ -70,6 +70,7 @@ def _demo(folder: Path, *arguments: str) -> Run:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=PATIENCE,
         check=False,
     )
@@ -178,6 +179,7 @@ def test_stopped_in_the_middle_it_takes_its_servers_and_files_with_it(sent: sign
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     ) as process:
         assert process.stdout is not None
         assert "Deputize" in process.stdout.readline()  # by now its servers have been started
@@ -185,7 +187,9 @@ def test_stopped_in_the_middle_it_takes_its_servers_and_files_with_it(sent: sign
         _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, "")
     assert not any(temporary.iterdir())
-    processes = subprocess.run(["ps", "-axo", "command"], capture_output=True, text=True, check=True).stdout
+    processes = subprocess.run(
+        ["ps", "-axo", "command"], capture_output=True, text=True, encoding="utf-8", check=True
+    ).stdout
     assert str(temporary) not in processes
 
 

@@ -37,7 +37,10 @@ LEAN = (
     "addopts=--import-mode=importlib",
 )
 # The copy must be what is tested: an installed library would pass whatever was done to it.
-RUN = "import sys, deputize, pytest; assert deputize.__file__.startswith(sys.argv[1]); sys.exit(pytest.main(sys.argv[2:]))"
+RUN = (
+    "import sys, deputize, pytest; assert deputize.__file__.startswith(sys.argv[1]); "
+    "sys.exit(pytest.main(sys.argv[2:]))"
+)
 FAILED = 1  # pytest's exit status; 2 to 5 are errors in collecting or calling it
 MEMBER = re.compile(r"^(Broken|Breaks|Test): (.+)$", re.MULTILINE)
 

@@ -64,7 +64,9 @@ def test_check_counts_what_is_good_and_names_the_line_of_what_is_not(project: An
     assert project.run("policy", "check", "--json").data["agents"] == 2
     edit(project, 'delegate_to = ["researcher"]', 'delegate_to = ["resercher"]')
     broken = project.run("policy", "check")
-    line = next(n for n, text in enumerate(project.file.read_text().splitlines(), 1) if "resercher" in text)
+    line = next(
+        n for n, text in enumerate(project.file.read_text(encoding="utf-8").splitlines(), 1) if "resercher" in text
+    )
     assert broken.status == 2
     assert broken.err.startswith(f"deputize.toml:{line}: ")
     assert not (project.folder / "deputize.db").exists()
@@ -73,7 +75,9 @@ def test_check_counts_what_is_good_and_names_the_line_of_what_is_not(project: An
 def test_a_policy_file_that_is_wrong_is_named_with_its_line(project: Any) -> None:
     folder = project.folder / "policies"
     folder.mkdir()
-    (folder / "own.cedar").write_text('@id("a")\nforbid (principal, action, resource);\n\npermit (principal);\n')
+    (folder / "own.cedar").write_text(
+        '@id("a")\nforbid (principal, action, resource);\n\npermit (principal);\n', encoding="utf-8"
+    )
     found = project.run("policy", "check")
     assert found.status == 2
     assert "own.cedar:4: " in found.err

@@ -9,7 +9,9 @@ COMMAND = [str(Path(sys.executable).with_name("deputize"))]
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+    )
 
 
 def test_a_negative_answer_is_1_and_goes_to_the_error_stream_without_a_traceback(project: Any) -> None:
@@ -31,6 +33,12 @@ def test_a_reader_that_stops_reading_is_no_crash(project: Any) -> None:
     project.lived()
     line = f"{COMMAND[0]} session list --json | true; {COMMAND[0]} session list | head -c 1"
     found = subprocess.run(
-        ["sh", "-c", line], cwd=project.folder, capture_output=True, text=True, timeout=60, check=False
+        ["sh", "-c", line],
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
     )
     assert "Traceback" not in found.stderr

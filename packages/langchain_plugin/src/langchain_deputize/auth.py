@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Generator
 
 import httpx
 
-from deputize.runtime import current_access
+from langchain_deputize.sessions import current_access
 
 
 class DeputizeAuth(httpx.Auth):

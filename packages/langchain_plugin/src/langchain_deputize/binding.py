@@ -253,3 +253,9 @@ def refuse_unguarded(run: Run, session: Session) -> None:
     """Record a tool that no guard saw."""
     session.note("tool.unguarded", tool=run.name, call_id=run.call_id)
     _LOG.warning("tool %r runs under %s without a guard and was refused", run.name, session.name)
+
+
+def is_registered(name: str, resource: str | None, session: Session) -> bool:
+    """Whether the registry knows a tool of that name: then `use` governs it, whatever else it looks like."""
+    entry = session.authority.tool(name, resource)
+    return name in entry.resource.tools or not entry.scopes or entry.rights <= entry.resource.rights

@@ -1,6 +1,8 @@
 """The callback handler: sees agents run, hands sessions on, and refuses a tool that no guard saw."""
 # ruff: noqa: ARG002, ANN401  # the signatures are LangChain's
 
+import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, Final, Self, cast
@@ -9,9 +11,17 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from deputize import Session
-from deputize.errors import ConfigurationError, Denied, DeputizeError
+from deputize.errors import ConfigurationError, Denied, DeputizeError, InvalidRequest
 from deputize.runtime import ambient_session, current_call, no_session, on_enter, refused
-from langchain_deputize.binding import announce, bind, ended, enter_graph, note_unnamed, refuse_unguarded
+from langchain_deputize.binding import (
+    announce,
+    bind,
+    ended,
+    enter_graph,
+    is_registered,
+    note_unnamed,
+    refuse_unguarded,
+)
 from langchain_deputize.commands import hands_off
 from langchain_deputize.marks import marked
 from langchain_deputize.runs import RUNS, Kind, Run, innermost, session_at
@@ -199,21 +209,34 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         self, run_id: UUID, parent_run_id: UUID | None, kind: Kind, name: str, metadata: dict[str, Any] | None
     ) -> Run | None:
         """The new run, or None where another handler has told of it."""
+        parent = RUNS.enclosing(parent_run_id)
         known = RUNS.get(run_id)
         if known is not None:
+            self._check_same(known, parent)
             known.agents = {**known.agents, **self._agents}
             return None
-        parent = RUNS.enclosing(parent_run_id)
         agents = {**parent.agents, **self._agents} if parent is not None else self._agents
-        run = Run(id=run_id, parent=parent, kind=kind, name=name, agents=agents)
+        run = Run(id=UUID(int=run_id.int), parent=parent, kind=kind, name=name, agents=agents)
         if metadata:
             run.label = _text(metadata.get("lc_agent_name"))
             run.where = _text(metadata.get("langgraph_node"))
         if parent is None:
             run.base = innermost(self._session, ambient_session())
+            run.teller = _teller()
             call = current_call()
             run.inside = call is not None and run.base is not None and call.session.id == run.base.id
-        return run if RUNS.add(run) else None
+        return run if RUNS.add(run, run_id) else None
+
+    def _check_same(self, known: Run, parent: Run | None) -> None:
+        """Hosts let clients choose the `run_id` of a run; no two runs may become one, or one user acts as the other."""
+        if known.parent is parent:
+            if parent is not None:
+                return
+            base = innermost(self._session, ambient_session())
+            one_session = base is None or known.base is None or base.id == known.base.id
+            if one_session and known.teller == _teller():
+                return
+        raise InvalidRequest("a run of this run_id is going on already; nothing was executed")
 
     def _backstop(self, run: Run, destination: object, inputs: dict[str, Any] | None) -> None:
         try:
@@ -225,7 +248,7 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
             raise no_session(f'tool "{run.name[:64]}" was called outside a delegated session; nothing was executed')
         # A hand-off tool of langgraph-supervisor sits where no guard can: it takes nothing that a model wrote, its
         # result is checked, and the hand-off itself is decided when the other agent runs.
-        if isinstance(destination, str) and not inputs:
+        if isinstance(destination, str) and not inputs and _is_agent(run, session, destination):
             run.expects = destination
             return
         self._refuse(run)
@@ -249,6 +272,20 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _teller() -> object:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop in this thread
+        task = None
+    return threading.get_ident(), id(task)
+
+
+def _is_agent(run: Run, session: Session, destination: str) -> bool:
+    """Metadata prove nothing, a server may have written them: it has to be an agent, and the tool no known tool."""
+    agent = session.authority.registry.agent(run.agents.get(destination, destination))
+    return agent is not None and not is_registered(run.name, None, session)
 
 
 def _unguarded(run: Run) -> Denied:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from langchain_core.tools import BaseTool
 
 from deputize import Session
+from langchain_deputize.binding import is_registered
 from langchain_deputize.commands import PARENT
 from langchain_deputize.handler import HANDOFF
 
@@ -51,17 +52,12 @@ def hand_off_of(
     if name == "task" and _module(function).partition(".")[0] == "deepagents":
         chosen = args.get("subagent_type")
         return HandOffTool(to=(chosen,)) if isinstance(chosen, str) else None
-    if _is_registered(name, resource, session):
+    if is_registered(name, resource, session):
         return None
     graph = _graph_inside(function)
     if graph is not None:
         return HandOffTool(to=(graph,))
     return _by_command(tool, function, session, names or {})
-
-
-def _is_registered(name: str, resource: str | None, session: Session) -> bool:
-    entry = session.authority.tool(name, resource)
-    return name in entry.resource.tools or not entry.scopes or entry.rights <= entry.resource.rights
 
 
 def _function(tool: BaseTool) -> Function | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from deputize import Session
 from deputize.errors import DeputizeError
@@ -33,7 +34,7 @@ class Announced:
 class Run:
     """One run, from its start event to its end event."""
 
-    id: UUID
+    id: UUID  # a copy: the id that LangChain holds tells how long the run is remembered
     parent: "Run | None"
     kind: Kind
     name: str
@@ -42,6 +43,7 @@ class Run:
     task: bool = False  # a task of its parent's graph (tag `graph:step:N`)
     base: Session | None = None  # of a run without parent: the session around it
     inside: bool = False  # of a run without parent: started in the body of a guarded tool
+    teller: object = None  # of a run without parent: the thread and task that started it
     agents: "Mapping[str, str]" = field(default_factory=dict)  # the handler's registered names
     graph: bool = False  # has tasks
     session: Session | None = None  # bound to this very run
@@ -64,17 +66,19 @@ class RunTree:
 
     def __init__(self) -> None:
         self._runs: dict[UUID, Run] = {}
+        self._remembered: WeakKeyDictionary[UUID, Run] = WeakKeyDictionary()
         self.lock = RLock()
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def add(self, run: Run) -> bool:
-        """False where another handler told of this run before."""
+    def add(self, run: Run, told: UUID) -> bool:
+        """False where another handler told of this run before. `told`: its id, the very object that LangChain holds."""
         with self.lock:
             if run.id in self._runs:
                 return False
             self._runs[run.id] = run
+            self._remembered[told] = run
             top(run).open[run.id] = run
             return True
 
@@ -107,8 +111,13 @@ class RunTree:
 
         LangSmith's own spans, or a callback manager made by hand, hide the parent's id; then the run that
         LangChain keeps in its context is asked, so that what is nested is never taken for a top-level call.
+        Nor is what goes on in the background of a run that has ended: whoever holds that run's id still belongs to it.
         """
-        return self.get(parent_run_id) or self.get(_context_run_id())
+        run = self._remembered.get(parent_run_id) if parent_run_id is not None else None
+        if run is None:
+            context = _context_run_id()
+            run = self._remembered.get(context) if context is not None else None
+        return run
 
 
 RUNS = RunTree()

@@ -1,7 +1,8 @@
 """The current session and access, as code under LangChain asks for them."""
 
-from deputize import Session
-from deputize.runtime import ambient_session, current_access, no_session
+from deputize import Access, Session
+from deputize import runtime as deputize_runtime
+from deputize.runtime import ambient_session, current_call, no_session
 from langchain_deputize.handler import DeputizeCallbackHandler
 from langchain_deputize.runs import RUNS, session_at
 
@@ -19,6 +20,20 @@ def current_session() -> Session:
     if session is None:
         raise no_session("current_session() was called outside a delegated session")
     return session
+
+
+def current_access(resource: str | None = None) -> Access:
+    """Access for the tool call that is running: minted on first use, then the same one.
+
+    `resource` (alias or URL) may be left out where the tool lives at one. Raises NoSession outside a guarded tool
+    call, also in another agent that such a call runs; Denied where the call's scopes do not reach.
+    """
+    call, run = current_call(), RUNS.enclosing(None)
+    if call is not None and run is not None:
+        session = session_at(run)
+        if session is None or session.id != call.session.id:
+            raise no_session("the tool call that is running is another agent's; nothing was issued")
+    return deputize_runtime.current_access(resource)
 
 
 def session_config(session: Session, **configurable: object) -> dict[str, object]:

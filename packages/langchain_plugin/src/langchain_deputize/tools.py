@@ -73,6 +73,11 @@ def secure_tool(
     """
     if not isinstance(tool, BaseTool):
         raise ConfigurationError("secure_tool takes a LangChain tool; make one of a function with @tool first")
+    if not all(_is_langchains(type(tool), method) for method in ("invoke", "ainvoke")):
+        raise ConfigurationError(
+            f'"{tool.name[:64]}" has an invoke() of its own, which need not go through the guarded run(): '
+            "put DeputizeMiddleware on its agent, or override run() or _run() instead"
+        )
     to = (handoff_to,) if isinstance(handoff_to, str) else tuple(handoff_to or ())
     spec = Spec(scopes=tuple(scopes) if scopes is not None else None, resource=resource, name=name, handoff_to=to)
     return _secure(tool, spec)
@@ -86,6 +91,11 @@ def secure_tools(tools: Sequence[T], **kw: object) -> list[T]:
 def spec_of(tool: BaseTool) -> Spec:
     """What `secure_tool` was told about this tool."""
     return tool._deputize if isinstance(tool, _Guarded) else Spec()  # noqa: SLF001  # ours
+
+
+def _is_langchains(kind: type[BaseTool], method: str) -> bool:
+    owner = next(base for base in kind.__mro__ if method in vars(base))
+    return owner.__module__.startswith("langchain_core.")
 
 
 def _secure(tool: T, spec: Spec) -> T:

@@ -38,7 +38,7 @@ def tool(
 
     For frameworks without an adapter; bare or with arguments, on `def` and `async def`. `name` is what the
     registry knows the tool as (default: the function's own name). A call outside a session raises NoSession;
-    a generator function raises ConfigurationError at once, a function that returns a coroutine when it is called.
+    a generator function raises ConfigurationError at once, a function that returns a coroutine once it is called.
     """
     if fn is None:
         return lambda function: _guard(function, scopes, resource, name)
@@ -72,8 +72,9 @@ def _guard(
             result = function(*args, **kwargs)
             if isinstance(result, Coroutine | Generator):
                 result.close()
-                raise _too_late(known_as)
-            return result
+            elif not isinstance(result, AsyncGenerator):
+                return result
+            raise _too_late(known_as)
 
     return guarded_sync
 
