@@ -161,6 +161,29 @@ def test_in_every_id_they_are_refused_or_mean_only_themselves(firm: Any, strings
 
 
 @pytest.mark.requirement("I10")
+@pytest.mark.parametrize("kind", ["firm", "filed"])
+def test_what_no_row_can_hold_is_refused_by_an_error_of_ours(kind: str, request: Any, broken: Any) -> None:
+    """SQLite's driver raises errors of Python's for lone surrogates and for numbers of more than 64 bits."""
+    from deputize.store import connection
+
+    firm = request.getfixturevalue(kind)
+    child = firm.root().delegate("reader")
+    uses = [PLACES[place] for place in ("session to revoke", "search", "key to revoke", "resource", "tool", "hand-off")]
+    uses += [
+        lambda firm, child, s: firm.authority.revoke(token=s, reason="x"),
+        lambda firm, child, s: firm.authority.revoke(token="x", reason=s),
+        lambda firm, child, s: firm.records(limit=2**70),
+    ]
+    with broken(connection, "UNSTORABLE", ()), pytest.raises(UnicodeEncodeError):
+        uses[0](firm, child, "\ud800")
+    for use in uses:
+        with pytest.raises(DeputizeError):
+            use(firm, child, "\ud800")
+    whole(firm)
+    assert child.access("crm", ["crm:read"])
+
+
+@pytest.mark.requirement("I10")
 @pytest.mark.requirement("I14")
 @pytest.mark.parametrize("place", FREE)
 def test_as_free_text_they_are_recorded_as_data(firm: Any, strings: list[str], place: str) -> None:
