@@ -88,13 +88,13 @@ def test_a_missing_empty_or_joined_scope_never_means_more(firm: Any, code_of: An
 def test_a_right_that_nobody_registered_is_refused_also_beside_one_that_is(firm: Any, code_of: Any) -> None:
     """Asked for as a server would be, not through the library's own check of names."""
     root = firm.root()
+    token, actor = root.present(), firm.identity("reader")
     for unknown in (Right(CRM, "crm:all"), Right("https://elsewhere.example", "crm:read"), Right("", "")):
         asked = frozenset({READ, unknown})
         opening_request = replace(root._request, requested=asked, key="k")
         handing_on = {"to": "reader", "requested": asked}
         before = len(firm.records(type="session.opened"))
         assert code_of(lambda r=opening_request: firm.engine.open_root(AGENT + "boss", r)) == "invalid_scope"
-        token, actor = root.present(), firm.identity("reader")
         assert code_of(lambda h=handing_on: firm.hand_off("boss", token, actor, **h)) == "invalid_scope"
         assert len(firm.records(type="session.opened")) == before
 

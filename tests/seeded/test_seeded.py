@@ -24,17 +24,12 @@ SAMPLE = (
     "14-ancestors",
     "33-record",
 )  # of the patches below, in every run; the others in `make deep-seeded`
+PLUGINS = ("cacheprovider", "xdist", "anyio", "langsmith_plugin")  # what these tests can do without
 LEAN = (
     "-q",
     "--tb=no",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:xdist",
-    "-p",
-    "no:randomly",
-    "-o",
-    "addopts=--import-mode=importlib",
+    "--override-ini=addopts=--import-mode=importlib",
+    *(part for name in PLUGINS for part in ("-p", f"no:{name}")),
 )
 # The copy must be what is tested: an installed library would pass whatever was done to it.
 RUN = (
@@ -77,7 +72,7 @@ def copy(tmp_path: Path) -> Iterator[Copy]:
 
     def fresh() -> Path:
         root = tmp_path / f"copy{len(made)}"
-        shutil.copytree(ROOT / SOURCES, root / SOURCES, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / SOURCES, root / SOURCES)  # with what is compiled: it goes by the time of its source
         made.append(root)
         return root
 
@@ -106,7 +101,7 @@ def outcome(root: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", RUN, sources, *LEAN, *tests],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": sources, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": sources},
         capture_output=True,
         text=True,
         encoding="utf-8",

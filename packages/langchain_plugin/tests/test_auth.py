@@ -1,13 +1,17 @@
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.tools import tool
 
 from deputize import Authority
 from deputize.errors import InvalidRequest, NoSession
-from langchain_deputize import DeputizeAuth, secure_tool
+from langchain_deputize import DeputizeAuth, current_access, current_session, secure_tool
+from langchain_deputize.testing import ScriptedModel
 
 Make = Callable[..., Authority]
 CRM = "https://crm.example/mcp"
@@ -92,3 +96,33 @@ def test_outside_a_tool_call_nothing_is_sent(authority: Authority) -> None:
     client = httpx.Client(transport=httpx.MockTransport(answer), auth=DeputizeAuth())
     with client, authority.session(user="alice", agent="solo"), pytest.raises(NoSession):
         client.get(CRM)
+
+
+@pytest.mark.requirement("I4")
+def test_an_agent_gets_no_access_of_the_call_that_runs_it(make: Make) -> None:
+    refused: list[str] = []
+
+    class Peeks(AgentMiddleware[Any, Any, Any]):
+        def before_model(self, *_: object) -> None:
+            with httpx.Client(transport=httpx.MockTransport(answer), auth=DeputizeAuth()) as client:
+                for ask in (lambda: current_access(CRM), lambda: client.get(CRM)):
+                    with pytest.raises(NoSession):
+                        ask()
+                    refused.append(current_session().name)
+
+    research = create_agent(ScriptedModel(steps=["done"]), [], name="research", middleware=[Peeks()])
+
+    @tool
+    def read() -> str:
+        """Read, and ask another agent."""
+        research.invoke({"messages": [("user", "?")]})
+        return str(sorted(current_access().scopes))
+
+    authority = make(
+        agents={"boss": ["crm:read"], "research": ["crm:read"]},
+        resources={CRM: ["crm:read"]},
+        delegations={"boss": ["research"]},
+    )
+    with authority.session(user="alice", agent="boss"):
+        assert secure_tool(read, scopes=["crm:read"], resource=CRM).invoke({}) == "['crm:read']"
+    assert refused == ["research", "research"]

@@ -4,11 +4,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.callbacks.manager import CallbackManager
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableLambda, RunnableParallel
@@ -17,7 +19,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from deputize import Authority
 from deputize import runtime as deputize_runtime
-from deputize.errors import ConfigurationError, Denied, NoSession
+from deputize.errors import ConfigurationError, Denied, InvalidRequest, NoSession
 from deputize.runtime import carry
 from langchain_deputize import (
     DeputizeCallbackHandler,
@@ -394,3 +396,84 @@ def test_a_batch_is_one_run_each(make: Make, outline: Outline, add: BaseTool) ->
     with authority.session(user="alice", agent="desk") as session:
         adder("solo", add).batch([{"messages": [("user", "go")]}] * 3)
         assert outline(session) == ("desk", [], [("solo", [("add", "done")], [])] * 3)
+
+
+@pytest.mark.requirement("I4")
+def test_no_run_becomes_anothers_by_the_run_id_that_its_client_chose(make: Make) -> None:
+    authority = make(agents={"solo": ["wait"]})
+    chosen, started, go_on = uuid4(), Event(), Event()
+    subjects: list[str] = []
+
+    @tool
+    def wait() -> str:
+        """Say for whom, and wait."""
+        subjects.append(current_session().subject)
+        started.set()
+        go_on.wait(5)
+        return "waited"
+
+    turn = calls(("wait", {}, "c1"))
+    solo = create_agent(ScriptedModel(steps=[turn, "done"]), [wait], name="solo", middleware=[DeputizeMiddleware()])
+
+    def run(user: str) -> None:
+        with authority.session(user=user, agent="solo"):
+            solo.invoke({"messages": [("user", "go")]}, {"run_id": chosen})
+
+    with ThreadPoolExecutor(1) as pool:
+        alices = pool.submit(run, "alice")
+        assert started.wait(5)
+        with pytest.raises(InvalidRequest):
+            run("mallory")
+        go_on.set()
+        alices.result()
+    run("mallory")
+    assert subjects == ["local|alice", "local|mallory"]
+
+
+@pytest.mark.requirement("I4")
+async def test_what_an_agent_leaves_in_the_background_never_acts_as_the_one_above(make: Make, outline: Outline) -> None:
+    ran: list[str] = []
+    ended = asyncio.Event()
+    left: list[asyncio.Task[Any]] = []
+
+    @tool
+    def wipe() -> str:
+        """Wipe."""
+        ran.append("wipe")
+        return "wiped"
+
+    call = {"name": "wipe", "args": {}, "id": "b1", "type": "tool_call"}
+    unnamed = create_agent(
+        ScriptedModel(steps=[calls(("wipe", {}, "b2")), "done"]), [wipe], middleware=[DeputizeMiddleware()]
+    )
+
+    class Leaves(AgentMiddleware[Any, Any, Any]):
+        async def abefore_model(self, *_: object) -> None:
+            async def later() -> list[Any]:
+                await ended.wait()
+                answered = await unnamed.ainvoke({"messages": [("user", "go")]})
+                return [await secure_tool(wipe).ainvoke(call), answered["messages"][2]]
+
+            left.append(asyncio.create_task(later()))
+
+    research = create_agent(ScriptedModel(steps=["done"]), [], name="research", middleware=[Leaves()])
+
+    @tool
+    async def ask() -> str:
+        """Ask."""
+        await research.ainvoke({"messages": [("user", "?")]})
+        return "asked"
+
+    boss = create_agent(
+        ScriptedModel(steps=[calls(("ask", {}, "a")), "done"]),
+        [ask],
+        name="boss",
+        middleware=[DeputizeMiddleware(handoffs={"ask": "research"})],
+    )
+    authority = make(agents={"boss": ["wipe"], "research": ["add"]}, delegations={"boss": ["research"]})
+    with authority.session(user="alice", agent="boss") as session:
+        await boss.ainvoke({"messages": [("user", "go")]})
+        ended.set()
+        assert [message.status for message in await left[0]] == ["error", "error"]
+        assert outline(session) == ("boss", [("ask", "done")], [("research", [("wipe", "denied")], [])])
+    assert ran == []

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import BaseTool, InjectedToolCallId, tool
+from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool, tool
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
@@ -235,6 +235,26 @@ def test_an_unguarded_tool_is_not_let_through_for_what_its_metadata_says(make: M
         with authority.session(user="alice", agent="boss"), pytest.raises(Denied) as refusal:
             invoke(boss)
         assert refusal.value.code == "tool_unguarded"
+    assert ran == []
+
+
+@pytest.mark.parametrize(("name", "destination"), [("silent", "nobody"), ("known", "research")])
+def test_a_tool_that_says_it_hands_off_and_can_not_is_stopped_before_it_runs(
+    make: Make, invoke: Invoke, name: str, destination: str
+) -> None:
+    """To no agent; or under a name that the registry knows as a tool."""
+    ran: list[str] = []
+
+    def body() -> str:
+        ran.append(name)
+        return "data"
+
+    authority = make(agents={"boss": ["known"], "research": ["add"]}, delegations={"boss": ["research"]})
+    unguarded = StructuredTool.from_function(body, name=name, description="Data.", metadata={HANDOFF: destination})
+    boss = create_agent(ScriptedModel(steps=[calls((name, {}, "c1")), "done"]), [unguarded], name="boss")
+    with authority.session(user="alice", agent="boss"), pytest.raises(Denied) as refusal:
+        invoke(boss)
+    assert refusal.value.code == "tool_unguarded"
     assert ran == []
 
 

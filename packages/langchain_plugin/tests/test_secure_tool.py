@@ -90,6 +90,17 @@ def test_securing_twice_keeps_what_was_said_last(make: Make) -> None:
     assert [row["tool"] for row in authority.audit.find(type="tool.started")] == ["second"]
 
 
+def test_a_class_that_answers_invoke_by_itself_can_not_be_secured() -> None:
+    class Direct(Shout):
+        """Never comes to `run`, where the guard is."""
+
+        def invoke(self, input: Any, *_: Any, **__: Any) -> Any:  # noqa: A002  # LangChain's name
+            return self._run(str(input))
+
+    with pytest.raises(ConfigurationError):
+        secure_tool(Direct())
+
+
 def test_only_a_tool_can_be_secured() -> None:
     with pytest.raises(ConfigurationError):
         secure_tool(structured)  # type: ignore[type-var]  # the mistake that is tested

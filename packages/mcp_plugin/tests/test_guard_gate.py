@@ -210,6 +210,26 @@ async def test_a_body_with_more_than_one_meaning_or_none_is_malformed(
     assert world.reached == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("content-encoding", "gzip"),
+        ("content-encoding", "identity, br"),
+        ("content-type", "application/json; charset=utf-7"),
+        ("content-type", 'application/json; x=1; Charset="UTF-16"'),
+    ],
+)
+async def test_a_body_that_the_application_could_decode_to_another_is_refused(
+    guarded: Callable[..., Guarded], issuer: Issuer, name: str, value: str
+) -> None:
+    world = guarded()
+    sent = [*bearer(issuer).items(), (name, value)]
+    assert (await world.send_raw(CALL, sent)).status_code == 415
+    assert world.reached == 0
+    plain = [*bearer(issuer).items(), ("content-type", f"{JSON}; charset=UTF-8"), ("content-encoding", "identity")]
+    assert (await world.send_raw(CALL, plain)).status_code == 200
+
+
 async def test_a_body_may_be_nested_as_deep_as_the_limit(guarded: Callable[..., Guarded], issuer: Issuer) -> None:
     world = guarded()
     assert (await world.send_raw(nested(61), [*bearer(issuer).items()])).status_code == 200

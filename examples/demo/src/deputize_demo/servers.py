@@ -55,9 +55,8 @@ class Server:
                     if client.get(self.origin + _METADATA).is_success:
                         return
                 time.sleep(0.05)
-        raise ServerFailed(
-            f"the {self.name} server did not start:\n{self._errors.read_text(encoding='utf-8', errors='replace')[-2000:]}"
-        )
+        errors = self._errors.read_text(encoding="utf-8", errors="replace")
+        raise ServerFailed(f"the {self.name} server did not start:\n{errors[-2000:]}")
 
     def said(self) -> list[str]:
         """The lines that it printed since this was asked last."""

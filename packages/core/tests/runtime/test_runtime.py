@@ -1,7 +1,7 @@
 import asyncio
 import contextvars
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -119,11 +119,35 @@ def test_another_call_inside_a_guard_is_asked_for_itself(
     assert len(asked) == 2
 
 
+def test_an_inner_guard_that_needs_other_scopes_is_asked_for_like_any_other(
+    authority: Authority, session: Session
+) -> None:
+    """The outer guard asked for what the registry lists; the tool itself was told to need something else."""
+    with tool_call("read", scopes=["crm:read"], resource=CRM, call_id="c1") as outer:
+        with pytest.raises(Denied), tool_call("read", scopes=["crm:write"], resource=CRM, call_id="c1"):
+            pytest.fail("the body ran")
+        with pytest.raises(Denied), tool_call("read", call_id="c1"):
+            pytest.fail("the body ran")
+        with tool_call("read", scopes=["crm:read"], resource=CRM, call_id="c1") as same:
+            assert same is outer
+
+
 def test_a_call_of_another_session_is_never_taken_for_guarded(authority: Authority, session: Session) -> None:
     with session.delegate("clerk") as child, tool_call("search", call_id="c1", session=session) as outer:
         with tool_call("search", call_id="c1", session=child) as inner:
             assert inner.session is child
         assert outer.session is session
+
+
+def test_a_call_with_other_arguments_is_another_call_though_a_model_gave_it_the_same_id(
+    authority: Authority, session: Session
+) -> None:
+    with tool_call("search", args={"q": 1}, call_id="c1") as outer:
+        with tool_call("search", args={"q": 2}, call_id="c1") as inner:
+            assert inner is not outer
+        with tool_call("search", args={"q": 1}, call_id="c1") as again:
+            assert again is outer
+    assert kinds(authority, "tool.") == ["tool.started"] * 2 + ["tool.finished"] * 2
 
 
 def test_access_is_minted_once_per_call(authority: Authority, session: Session) -> None:
@@ -145,6 +169,49 @@ def test_a_hand_off_tool_needs_delegate_alone_and_gets_no_access(authority: Auth
         for to in (["boss"], ["nobody"]):
             with pytest.raises(Denied), tool_call("ask", to=to, session=child):
                 pytest.fail("the body ran")
+
+
+@pytest.mark.requirement("I4")
+def test_the_call_around_a_session_gives_it_no_access(authority: Authority, session: Session) -> None:
+    with tool_call("read_customers", scopes=["crm:read"], resource=CRM) as call:
+        with handoff("clerk"):
+            with pytest.raises(NoSession):
+                current_access()
+            with within(session):
+                assert current_call() is None
+        assert current_call() is call
+        assert current_access().scopes == {"crm:read"}
+
+
+@pytest.mark.requirement("I4")
+async def test_tasks_that_share_a_session_are_each_inside_it(authority: Authority, session: Session) -> None:
+    inside = asyncio.Barrier(2)
+
+    async def work() -> tuple[str, str]:
+        with session.delegate("clerk", key="the same") as child:
+            await inside.wait()
+            assert current_session() is child
+            await inside.wait()
+            name = current_session().name
+        return name, current_session().name
+
+    assert await asyncio.gather(work(), work()) == [("clerk", "boss")] * 2
+    assert current_session() is session
+
+
+def test_a_session_that_another_thread_closes_leaves_that_threads_own_alone(
+    authority: Authority, session: Session
+) -> None:
+    with session.delegate("clerk") as child, ThreadPoolExecutor(1) as pool:
+
+        def elsewhere() -> tuple[str | None, str | None]:
+            with authority.session(user="bob", agent="boss") as other:
+                child.close()
+                return (ambient_session() or child).subject, other.subject
+
+        assert pool.submit(elsewhere).result() == ("local|bob", "local|bob")
+        assert current_session() is child
+    assert current_session() is session
 
 
 @pytest.mark.requirement("I1")
@@ -206,6 +273,28 @@ def test_a_generator_can_not_be_guarded_as_a_function() -> None:
 
     with pytest.raises(ConfigurationError):
         tool(rows)
+
+
+def test_a_body_that_would_run_after_its_guard_does_not_run(authority: Authority, session: Session) -> None:
+    ran: list[str] = []
+
+    async def later() -> None:
+        ran.append("coroutine")
+
+    def rows() -> Iterator[int]:
+        ran.append("generator")
+        yield 1
+
+    async def arows() -> AsyncIterator[int]:
+        ran.append("async generator")
+        yield 1
+
+    for body in (later, rows, arows):
+        guard = tool(lambda body=body: body(), name="search")
+        with pytest.raises(ConfigurationError):
+            guard()
+    assert ran == []
+    assert kinds(authority, "tool.") == ["tool.started", "tool.failed"] * 3
 
 
 def test_a_thread_of_ones_own_has_nothing_unless_it_is_carried(session: Session) -> None:

@@ -1,5 +1,6 @@
 """The ASGI messages that the guard deals in (ASGI 3.0, HTTP and lifespan)."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 TOO_LARGE: Final = 413
+OTHER_ENCODING: Final = 415
+_CHARSET: Final = re.compile(rb"charset\s*=\s*\"?([^\s;\",]*)", re.IGNORECASE)
 
 
 def header(headers: RawHeaders, name: bytes) -> bytes | None:
@@ -22,7 +25,8 @@ def header(headers: RawHeaders, name: bytes) -> bytes | None:
 
 
 async def read_body(headers: RawHeaders, receive: Receive, most: int) -> bytes | None:
-    """The whole body, or None where the client went away. Raises Malformed (413) above `most` bytes."""
+    """The whole body, or None where the client went away. Raises Malformed: above `most` bytes, or not plain UTF-8."""
+    _check_encoding(headers)
     announced = header(headers, b"content-length")
     if announced is not None and (not announced.isdigit() or int(announced[:20]) > most):
         raise _too_large(most)
@@ -61,6 +65,18 @@ async def respond(scope: Scope, send: Send, status: int, headers: Iterable[tuple
     raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _check_encoding(headers: RawHeaders) -> None:
+    """An application that decodes what the guard read as it stands would see another body. Raises Malformed (415)."""
+    for name, value in headers:
+        plain = True
+        if name.lower() == b"content-encoding":
+            plain = value.strip().lower() in {b"", b"identity"}
+        elif name.lower() == b"content-type":
+            plain = all(charset.lower() in {b"utf-8", b"utf8"} for charset in _CHARSET.findall(value))
+        if not plain:
+            raise Malformed("the body is JSON in UTF-8, without a content encoding", status=OTHER_ENCODING)
 
 
 def _too_large(most: int) -> Malformed:
