@@ -108,7 +108,7 @@ def server() -> Iterator[str]:
             """As servers do, it logs nothing of the headers."""
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listening.serve_forever)
+    thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{listening.server_port}"
     listening.shutdown()

@@ -6,6 +6,7 @@ The strings are one public list; beside them stand those that this library would
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -195,6 +196,38 @@ def test_as_free_text_they_are_recorded_as_data(firm: Any, strings: list[str], p
     drawn = str(child.tree())
     drawn.encode("utf-8")
     assert all(line.isprintable() for line in drawn.split("\n"))
+
+
+@pytest.mark.requirement("I10")
+def test_what_a_model_wrote_moves_no_cursor_and_makes_no_line_where_people_read_it(filed: Any, broken: Any) -> None:
+    """Log injection: the tree, the command line's listings, and its errors."""
+    from typer.testing import CliRunner
+
+    from deputize.cli.main import app
+    from deputize.facade import tree
+
+    child = filed.root().delegate("reader")
+    for text in OWN:
+        for use in (FREE["note"], FREE["call id"], PLACES["tool"], PLACES["tool that hands on"], PLACES["hand-off"]):
+            with suppress(DeputizeError):
+                use(filed, child, text)
+    config = ["--config", str(filed.path)]
+
+    def shown(*arguments: str) -> list[str]:
+        result = CliRunner().invoke(app, [*arguments, *config])
+        assert isinstance(result.exception, DeputizeError | SystemExit | None)
+        return str(result.output).splitlines()
+
+    with broken(tree, "plain", str):
+        assert not all(line.isprintable() for line in str(child.tree()).split("\n"))
+    count = len(filed.authority.audit)
+    assert len(shown("audit", "show")) == count
+    for lines in (shown("audit", "show"), shown("session", "tree", child.root), shown("session", "list")):
+        assert len(lines) > 1
+        assert all(line.isprintable() for line in lines)
+    for odd in ("\udcff", "\x1b[2J", "\u2028"):
+        assert all(line.isprintable() for line in shown("session", "tree", odd))
+        assert all(line.isprintable() for line in shown("audit", "show", "--session", odd))
 
 
 @pytest.mark.requirement("A-18")

@@ -236,7 +236,7 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
             one_session = base is None or known.base is None or base.id == known.base.id
             if one_session and known.teller == _teller():
                 return
-        raise InvalidRequest("a run of this run_id is going on already; nothing was executed")
+        raise InvalidRequest("a run of this run_id goes on already, or two handlers give it different sessions")
 
     def _backstop(self, run: Run, destination: object, inputs: dict[str, Any] | None) -> None:
         try:

@@ -1,6 +1,7 @@
 """Hand-offs: another agent runs on the same behalf, with less."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -68,29 +69,17 @@ class HandOff:
             self._parent.note("handoff.taken", tool=asked.via, call_id=asked.call_id, detail=detail)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """What a hand-off asks for beside the agent."""
 
-    __slots__ = ("call_id", "key", "resources", "scopes", "task", "ttl", "via")
-
-    def __init__(
-        self,
-        *,
-        via: str | None,
-        call_id: str | None,
-        task: str | None,
-        scopes: Sequence[str] | None,
-        resources: Sequence[str] | None,
-        ttl: float | None,
-        key: str | None,
-    ) -> None:
-        self.via = via
-        self.call_id = call_id
-        self.task = task
-        self.scopes = scopes
-        self.resources = resources
-        self.ttl = ttl
-        self.key = key
+    via: str | None
+    call_id: str | None
+    task: str | None
+    scopes: Sequence[str] | None
+    resources: Sequence[str] | None
+    ttl: float | None
+    key: str | None
 
 
 def handoff(
