@@ -285,6 +285,7 @@ if child == 0:
 parent.execute("commit")
 print("committed", flush=True)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+parent.close()
 """
 
 

@@ -285,6 +285,8 @@ def test_what_is_no_store_of_this_version_is_refused(world: Any, tmp_path: Any, 
     assert code_of(verifier.verify, world.token()) == "stale_revocations"
 
 
+# Python 3.12 warns of any fork beside other threads; what a child does then is what is tested.
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_process_opens_the_file_for_itself(verifier: Any, world: Any, store: Any, source: Any) -> None:
     token = world.token()
     assert verifier.verify(token)

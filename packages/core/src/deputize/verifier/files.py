@@ -142,6 +142,7 @@ class FileSource:
             self._start_over()
         self._version = -1  # counted by connection
         self._file, self._looked, self._opened_by = identity, now, os.getpid()
+        self._closer = weakref.finalize(self, _end, db, self._opened_by)
         return db
 
     def _where(self) -> Path:
@@ -157,10 +158,8 @@ class FileSource:
     def _let_go(self) -> None:
         db, self._db = self._db, None
         if db is not None:
-            if self._opened_by == os.getpid():
-                db.close()
-            else:
-                _inherited.append(db)
+            self._closer.detach()
+            _end(db, self._opened_by)
 
     def _load(self, db: sqlite3.Connection) -> None:
         db.execute("begin")
@@ -183,6 +182,14 @@ class FileSource:
             if key is not None:
                 served[kid] = (key.until(sign_until), serve_until)
         self._keys = served
+
+
+def _end(db: sqlite3.Connection, opened_by: int) -> None:
+    """Close what this process opened; what it inherited is only put aside."""
+    if opened_by == os.getpid():
+        db.close()
+    else:
+        _inherited.append(db)
 
 
 def _sessions_of(db: sqlite3.Connection, entry: RevocationEntry) -> list[str]:
