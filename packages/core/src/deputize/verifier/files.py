@@ -133,11 +133,14 @@ class FileSource:
             isolation_level=None,
             check_same_thread=False,
         )
-        (mark,) = db.execute("pragma application_id").fetchone()
-        (schema,) = db.execute("pragma user_version").fetchone()
-        if (mark, schema) != (APPLICATION_ID, SCHEMA):
+        try:
+            (mark,) = db.execute("pragma application_id").fetchone()
+            (schema,) = db.execute("pragma user_version").fetchone()
+            if (mark, schema) != (APPLICATION_ID, SCHEMA):
+                raise StoreError("the file is no store, or a store of another version", code="store_foreign")
+        except BaseException:
             db.close()
-            raise StoreError("the file is no store, or a store of another version", code="store_foreign")
+            raise
         if identity != self._file:
             self._start_over()
         self._version = -1  # counted by connection
