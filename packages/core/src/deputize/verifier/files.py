@@ -134,10 +134,7 @@ class FileSource:
             check_same_thread=False,
         )
         try:
-            (mark,) = db.execute("pragma application_id").fetchone()
-            (schema,) = db.execute("pragma user_version").fetchone()
-            if (mark, schema) != (APPLICATION_ID, SCHEMA):
-                raise StoreError("the file is no store, or a store of another version", code="store_foreign")
+            _refuse_foreign(db)
         except BaseException:
             db.close()
             raise
@@ -185,6 +182,13 @@ class FileSource:
             if key is not None:
                 served[kid] = (key.until(sign_until), serve_until)
         self._keys = served
+
+
+def _refuse_foreign(db: sqlite3.Connection) -> None:
+    (mark,) = db.execute("pragma application_id").fetchone()
+    (schema,) = db.execute("pragma user_version").fetchone()
+    if (mark, schema) != (APPLICATION_ID, SCHEMA):
+        raise StoreError("the file is no store, or a store of another version", code="store_foreign")
 
 
 def _end(db: sqlite3.Connection, opened_by: int) -> None:
