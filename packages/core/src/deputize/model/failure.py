@@ -71,6 +71,16 @@ class DeputizeError(Exception):
         self.code = code or self.default_code
         self.reference = reference
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, dict(self.__dict__))
+
+
+def _restore(kind: type[DeputizeError], args: tuple[object, ...], state: dict[str, object]) -> DeputizeError:
+    """As it was in the process that raised it: a process pool hands errors over by pickle."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class Denied(DeputizeError):
     """Policy, a ceiling or a session's state refused. `denial` is the refusal as data."""
