@@ -111,6 +111,7 @@ class Issued:
     token: str
     jti: str
     exp: float
+    key: str | None = None
     revoked: bool = False
 
 
@@ -278,6 +279,9 @@ class Delegation(RuleBasedStateMachine):
             and known.exp - int(self.now()) >= 5
         )
         key = f"{key}-{right[0]}-{right[1]}" if key else None
+        # A repeat is the same token again while that one lives; a revoked one is not given again.
+        given = [issued for issued in known.tokens if key is not None and issued.key == key and self.now() < issued.exp]
+        allowed = allowed and not (given and given[-1].revoked)
         access = self.attempt(lambda: known.handle.access(right[0], [right[1]], key=key), allowed)
         if access is not None:
             token = access.reveal()
@@ -289,7 +293,7 @@ class Delegation(RuleBasedStateMachine):
             assert claims["sub"].rsplit("/", 1)[-1] == known.sub  # I3
             earlier = [issued for issued in known.tokens if issued.jti == claims["jti"]]
             if not earlier:
-                known.tokens.append(Issued(token, claims["jti"], claims["exp"]))
+                known.tokens.append(Issued(token, claims["jti"], claims["exp"], key))
             self.permitted_once(claims)
 
     @precondition(lambda self: self.usable())
