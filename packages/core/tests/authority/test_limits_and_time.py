@@ -135,3 +135,16 @@ def test_a_refused_hand_off_counts_for_nothing(world: Any) -> None:
     for _ in range(3):
         assert code_of(lambda: root.delegate("researcher", ttl=99_999)) == "ttl_too_long"
     assert root.delegate("researcher").depth == 1
+
+
+def test_what_writes_no_record_moves_no_time(world: Any) -> None:
+    root = world.root()
+    child = root.delegate("researcher")
+    child.access("crm", ["crm:read"], key="call-1")
+    other = world.root(user="bob")
+    other.revoke("once")
+    world.clock.advance(70)
+    other.revoke("again")
+    child.access("crm", ["crm:read"], key="call-1")
+    world.clock.step(-60)
+    assert world.authority.engine.parts.now() == world.clock.now()

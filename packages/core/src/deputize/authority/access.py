@@ -73,7 +73,7 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
     signer = parts.keys.signer(now)
 
     def operation(tx: WriteTx) -> tuple[Grant, Record | None]:
-        at = parts.stamp(tx)
+        at = parts.moment(tx)
         agents = (case.client.agent,)
         cuts = require_live(tx, shown, at, asked=f"access to {entry.alias}", agents=agents, signer=signer.kid)
         parts.keys.check_signer(cuts.has(Kind.KEY, signer.kid))
@@ -94,6 +94,7 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
         grant, record = _grant(
             tx, case, cuts.line[-1], entry, request, at, (sub, mode, ttl, jkt), again=row is not None
         )
+        parts.stamp(tx)
         if key is not None:
             secret = tx.tree_secret(node.txn) or b""
             tx.remember(Remembered(key=key, digest=digest.under(secret), sid=node.sid, jti=grant.jti, until=node.exp))

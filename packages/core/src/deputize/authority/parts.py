@@ -78,7 +78,7 @@ class Parts:
         return max(self.clock.now(), self.latest, tx.newest_time() / 1000)
 
     def stamp(self, tx: WriteTx) -> float:
-        """The moment of what this transaction records; nothing that this process does later lies before it."""
+        """`moment`, of what this transaction records: nothing that this process does later lies before it."""
         self.latest = self.moment(tx)
         return self.latest
 

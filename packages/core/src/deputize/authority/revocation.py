@@ -43,7 +43,7 @@ def revoke(parts: Parts, kind: Kind, target: str, *, reason: str, by: str) -> Re
         raise InvalidRequest(f"a revocation needs a reason of 1-{MAX_REASON} characters")
 
     def operation(tx: WriteTx) -> tuple[RevocationEntry, Node | None]:
-        now = parts.stamp(tx)
+        now = parts.moment(tx)
         return _one_row(parts, tx, kind, target, reason, by, now)
 
     entry, node = parts.store.write(operation, sync=True)
@@ -102,6 +102,7 @@ def _one_row(
         detail={"reason": reason, "by": by, "until": until, **({"kid": target} if kind is Kind.KEY else {})},
     )
     seq = append(tx, event).seq
+    parts.stamp(tx)
     entry = RevocationEntry(kind=kind, id=target, at=int(now), until=until, before=before, seq=seq, reason=reason)
     tx.revoke(entry)
     return entry, node
