@@ -4,7 +4,8 @@ import orjson
 
 from deputize.audit.checkpoint import NoteKey, VerifierKey, parse_key, verifier_key
 from deputize.audit.log import key_published
-from deputize.audit.record import open_body, seal
+from deputize.audit.record import open_body
+from deputize.authority.journal import append
 from deputize.model.clock import Clock
 from deputize.model.failure import DeputizeError
 from deputize.store.protocol import ReadTx, Store, WriteTx
@@ -23,7 +24,7 @@ def publish_log_key(store: Store, key: NoteKey, clock: Clock) -> None:
     def operation(tx: WriteTx) -> None:
         millis = max(int(now * MILLIS), tx.newest_time())
         event = key_published(verifier_key(key), time=millis, anchor="none")
-        tx.add_record(seal(event, tx.next_seq()))
+        append(tx, event)
         second = millis // MILLIS
         tx.put_key(
             KeyRow(
