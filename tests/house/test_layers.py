@@ -23,7 +23,12 @@ VIOLATIONS = {
         "deputize.verifier -> deputize.authority",
         "deputize.authority -> deputize.facade",
         "deputize.facade -> deputize.runtime",
-        "deputize.runtime -> deputize.cli",
+        "deputize.runtime -> deputize.server",
+        "deputize.server -> deputize.cli",
+        "deputize.client -> deputize.facade",
+        "deputize.authority -> deputize.client",
+        "deputize.issuers -> deputize.authority",
+        "deputize.fetch -> deputize.wire",
         "deputize.cli -> deputize.testing",
     ],
     "model-is-pure": [
@@ -46,6 +51,8 @@ VIOLATIONS = {
         "deputize.cli -> mcp",
         "deputize.cli -> deputize_mcp",
         "deputize.cli -> deputize_demo",
+        "deputize.facade -> starlette",
+        "deputize.authority -> psycopg",
     ],
     "adapters-use-public-names": [
         "langchain_deputize -> deputize.wire",

@@ -1,0 +1,1 @@
+"""The authority over HTTP: a standard OAuth authorization server for agents. Needs the extra `deputize[server]`."""
