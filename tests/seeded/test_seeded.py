@@ -24,7 +24,7 @@ SAMPLE = (
     "14-ancestors",
     "33-record",
 )  # of the patches below, in every run; the others in `make deep-seeded`
-PLUGINS = ("cacheprovider", "xdist", "anyio", "langsmith_plugin")  # what these tests can do without
+PLUGINS = ("cacheprovider", "xdist", "anyio", "langsmith_plugin", "schemathesis")  # what these tests can do without
 LEAN = (
     "-q",
     "--tb=no",

@@ -97,7 +97,7 @@ class RunTree:
     def left_over(self, run: Run) -> list[Run]:
         """What still goes on below a run without parent that has ended, innermost first.
 
-        LangChain tells of no end of a tool that was cancelled.
+        Before langchain-core 1.8 no end is told of a tool that was cancelled.
         """
         with self.lock:
             left = list(reversed(run.open.values()))
