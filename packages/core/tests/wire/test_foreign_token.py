@@ -285,6 +285,6 @@ def test_the_foreign_algorithms_agree_with_wycheproof() -> None:
                 valid = False
             if valid is not (case["result"] == "valid"):
                 disagree.add(case["tcId"])
-    assert tried > 100
+    assert tried > 80
     # As in test_wycheproof: a PS256 key under a PS384 header, twice.
     assert disagree <= {346, 350}
