@@ -41,10 +41,15 @@ def verifying_key(
 
 
 def refuse_other_use(jwk: Mapping[str, object], uses: Collection[str] = _SIGNATURE_USE) -> None:
-    """Refuse a key that shows a private member or is not for verifying signatures (RFC 7517 §4.2-4.3)."""
+    """Refuse a key that shows a private member or is not for verifying signatures (RFC 7517 §4.2-4.3).
+
+    A key that does not say its `use` is one for signatures at large, so that where only another use will do (SPIFFE
+    bundles) it is none.
+    """
     if not _PRIVATE.isdisjoint(jwk):
         raise unsupported_key("a key shows a private member")
-    if "use" in jwk and not (isinstance(jwk["use"], str) and jwk["use"] in uses):
+    use = jwk.get("use", "sig")
+    if not (isinstance(use, str) and use in uses):
         raise unsupported_key("the key is not for signatures")
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
