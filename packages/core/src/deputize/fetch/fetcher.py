@@ -70,7 +70,7 @@ class Fetcher:
         self._timeout = timeout
         self._keep = keep
         self._resolve = resolve
-        self._tls = _tls(ca_file)
+        self._tls = _tls(ca_file) if ca_file else None
         self._kept: dict[tuple[str, frozenset[str], int], tuple[float, Fetched]] = {}
 
     def get(
@@ -129,10 +129,16 @@ class Fetcher:
         trouble: AuthorityUnavailable | None = None
         for address in self._addresses(target, remaining):
             try:
-                return wire.get(target, address, accept=accept, tls=self._tls, max_bytes=max_bytes, remaining=remaining)
+                return wire.get(target, address, accept=accept, tls=self._context, max_bytes=max_bytes, remaining=remaining)
             except AuthorityUnavailable as error:
                 trouble = error
         raise trouble or failed("the host has no address")
+
+    def _context(self) -> ssl.SSLContext:
+        """The system's authorities take a while to load: that is done when a connection first needs them."""
+        if self._tls is None:
+            self._tls = _tls("")
+        return self._tls
 
     def _addresses(self, target: Target, remaining: wire.Remaining) -> list[Address]:
         names = [target.host] if target.literal is not None else self._resolve(target.host, remaining())

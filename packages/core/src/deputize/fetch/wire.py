@@ -35,7 +35,7 @@ def get(
     address: Address,
     *,
     accept: str,
-    tls: ssl.SSLContext,
+    tls: Callable[[], ssl.SSLContext],
     max_bytes: int,
     remaining: Remaining,
 ) -> Reply:
@@ -54,7 +54,9 @@ def get(
             raise failed("the host did not answer in time, or not in HTTP") from None
 
 
-def _connect(target: Target, address: Address, tls: ssl.SSLContext, remaining: Remaining) -> socket.socket:
+def _connect(
+    target: Target, address: Address, tls: Callable[[], ssl.SSLContext], remaining: Remaining
+) -> socket.socket:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004  # the version of IP
     plain = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -62,8 +64,9 @@ def _connect(target: Target, address: Address, tls: ssl.SSLContext, remaining: R
         plain.connect((str(address), target.port))
         if target.scheme != HTTPS:
             return plain
+        context = tls()
         plain.settimeout(remaining())
-        return tls.wrap_socket(plain, server_hostname=target.host)
+        return context.wrap_socket(plain, server_hostname=target.host)
     except BaseException:
         plain.close()
         raise
