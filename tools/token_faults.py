@@ -153,6 +153,19 @@ def of_identity(typ: str, claims: Claims) -> Iterator[Case]:
     def made(cnf: object) -> str:
         return token(header(typ), {**claims, "cnf": cnf})
 
+    def told(context: object) -> str:
+        return token(header(typ), {**claims, CTX: context})
+
+    known = claims[CTX]
+    context = dict(known) if isinstance(known, dict) else {}
+    yield "context without workload", told(without(context, "workload")), MALFORMED
+    yield "context without method", told(without(context, "method")), MALFORMED
+    yield "context without the time of its evidence", told(without(context, "attested")), MALFORMED
+    yield "context without rec", told(without(context, "rec")), MALFORMED
+    yield "context with another member", told({**context, "mode": "self"}), MALFORMED
+    yield "context whose time is no whole number", told({**context, "attested": True}), MALFORMED
+    yield "context whose rec is no hash", told({**context, "rec": "R"}), MALFORMED
+    yield "context that is text", told("x"), MALFORMED
     yield "an aud", token(header(typ), {**claims, "aud": claims["iss"]}), MALFORMED
     yield "no cnf", token(header(typ), without(claims, "cnf")), MALFORMED
     yield "cnf with a thumbprint alone", made({"jkt": KEYS.holder.kid}), MALFORMED

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from deputize.model.token import AccessClaims, IdentityClaims, SessionClaims, TokenContext
+from deputize.model.token import AccessClaims, IdentityClaims, IdentityContext, SessionClaims, TokenContext
 from deputize.wire import access_token, dpop, identity_token, session_token
 from deputize.wire.alg import LocalKey
 from tools import token_faults as faults
@@ -21,6 +21,7 @@ FILE: Final = Path(__file__).resolve().parent.parent / "docs" / "formats" / "vec
 ISSUER: Final = "https://sts.example"
 RESOURCE: Final = "https://crm.example/mcp"
 AGENT: Final = "spiffe://example.org/agent/"
+WORKLOAD: Final = "spiffe://example.org/workload/churn"
 SIGN_UNTIL: Final = NOW + 600  # of the current keys
 RETIRED: Final = NOW - 1  # of the retired one
 TOO_LONG: Final = 16 * 1024 + 1  # characters
@@ -30,10 +31,18 @@ CHAIN: Final = (AGENT + "researcher", AGENT + "planner", AGENT + "supervisor")
 TYPES: Final = {"identity": "wit+jwt", "session": "vnd.deputize.session+jwt", "access": "at+jwt"}
 
 
-def identity(key: LocalKey = KEYS.issuer) -> str:
-    """The identity of the researcher."""
+def identity(key: LocalKey = KEYS.issuer, *, sub: str = CHAIN[0], attested: bool = True) -> str:
+    """The identity of the researcher, or of the workload that hosts it."""
     claims = IdentityClaims(
-        iss=ISSUER, sub=CHAIN[0], jti="IIIIIIIIIIIIIIII", iat=NOW, exp=NOW + 900, jwk=KEYS.holder.public_jwk()
+        iss=ISSUER,
+        sub=sub,
+        jti="IIIIIIIIIIIIIIII",
+        iat=NOW,
+        exp=NOW + 900,
+        jwk=KEYS.holder.public_jwk(),
+        context=IdentityContext(workload=WORKLOAD, method="kubernetes", attested=NOW - 60, rec=REC)
+        if attested
+        else None,
     )
     return identity_token.encode(claims, key)
 
@@ -92,6 +101,8 @@ def good() -> Iterator[dict[str, object]]:
         ("identity", "ES256", identity()),
         ("identity", "EdDSA", identity(KEYS.eddsa)),
         ("identity", "RS256", identity(KEYS.rsa)),
+        ("identity", "of a workload", identity(sub=WORKLOAD)),
+        ("identity", "of an earlier version, without context", identity(attested=False)),
         ("session", "ES256", session()),
         ("session", "EdDSA", session(KEYS.eddsa)),
         ("session", "RS256", session(KEYS.rsa)),

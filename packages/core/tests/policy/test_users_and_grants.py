@@ -104,7 +104,7 @@ def test_an_agents_policy_sees_the_user_and_the_users_groups(engine_of: Build, a
 
 
 def test_a_policy_sees_the_workloads_that_may_host_an_agent(engine_of: Build, ask: Ask) -> None:
-    rule = '[[attestation]]\nmethod = "unix"\nworkload = "churn"\nagents = ["supervisor"]\n'
+    rule = '[[attestation]]\nmethod = "unix"\nworkload = "churn"\nagents = ["supervisor"]\nmatch = { uid = "1000" }\n'
     policy = """
     @id("churn-only") forbid (principal, action == Action::"use", resource)
     unless { principal.workload.contains(Workload::"spiffe://example.org/workload/churn") };

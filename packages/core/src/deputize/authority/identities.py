@@ -3,17 +3,11 @@
 from dataclasses import dataclass, replace
 from threading import RLock
 
-from deputize.audit.record import rec_claim
-from deputize.authority.journal import append, new_id
+from deputize.authority.issuing import issue_identity
 from deputize.authority.parts import Parts
-from deputize.authority.refusal import MILLIS, Case, decided, unknown_agent
-from deputize.authority.subject import Cuts
+from deputize.authority.refusal import Case, decided, unknown_agent
 from deputize.model.failure import AttestationFailed
 from deputize.model.request import Client
-from deputize.model.revocation import Kind
-from deputize.model.token import IdentityClaims
-from deputize.store.protocol import WriteTx
-from deputize.wire import identity_token
 from deputize.wire.alg import LocalKey, generate
 
 
@@ -80,22 +74,6 @@ class Identities:
             raise unknown_agent(parts.rules.registry, client.agent)
         if client.agent not in parts.attested.agents:
             raise AttestationFailed("this agent's registration does not accept attestation in process")
-        signer = parts.keys.signer(parts.store.read(parts.moment))
-        jti = new_id()
-
-        def operation(tx: WriteTx) -> tuple[int, str]:
-            now = parts.stamp(tx)
-            cuts = Cuts(tx, (), (client.agent, signer.kid))
-            cuts.require_agent(client.agent)
-            parts.keys.check_signer(cuts.has(Kind.KEY, signer.kid))
-            event = case.event("identity.renewed" if renewed else "identity.issued", "permitted", int(now * MILLIS))
-            event = replace(
-                event, policies=("registry.attestation",), detail={"method": client.attestation, "jkt": key.kid}
-            )
-            return int(now), rec_claim(append(tx, replace(event, jti=jti)))
-
-        now, rec = parts.store.write(operation)
         jwk = {name: str(value) for name, value in key.public_jwk().items()}
-        exp = now + parts.limits.identity_ttl
-        claims = IdentityClaims(iss=parts.issuer, sub=client.agent, jti=jti, iat=now, exp=exp, jwk=jwk, rec=rec)
-        return Identity(client, key, identity_token.encode(claims, signer), exp)
+        issued = issue_identity(parts, case, jwk, event="identity.renewed" if renewed else "identity.issued")
+        return Identity(client, key, issued.token, issued.claims.exp)

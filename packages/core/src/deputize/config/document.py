@@ -5,11 +5,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from deputize.config.values import duration, rate, size
+from deputize.config.values import claim_match, duration, rate, size
 
 Duration = Annotated[int, BeforeValidator(duration)]
 Size = Annotated[int, BeforeValidator(size)]
 Rate = Annotated[float, BeforeValidator(rate)]
+Claims = Annotated[dict[tuple[str, ...], str], BeforeValidator(claim_match)]
 Method = Literal["in_process", "kubernetes", "oidc", "spiffe", "unix", "join"]
 
 DEFAULT_POLICIES: Final = "policies/*.cedar"  # the one pattern that may match nothing
@@ -99,12 +100,14 @@ class AttestationSection(Section):
 
     method: Method
     workload: str
-    agents: Annotated[list[str], Field(min_length=1)]
+    agents: list[str]
     issuer: str = ""
     audience: str = ""
+    jwks: Annotated[str, Field(min_length=1)] = "discover"
     ca_file: str = ""
     private_network: bool = False
-    match: dict[str, str] = {}
+    single_use: bool = True
+    match: Claims = {}
 
 
 class ImpersonationSection(Section):

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from deputize.config.attestation import attestation_rules
 from deputize.config.blame import Blame
 from deputize.config.build import build_registry, checked
 from deputize.config.configuration import Configuration, ServerSettings
 from deputize.config.document import DEFAULT_POLICIES, Document
 from deputize.config.lines import key_lines
-from deputize.config.rules import attestation_rules, check_issuer, impersonation_grants, operator_rules, user_rules
+from deputize.config.rules import check_issuer, impersonation_grants, operator_rules, user_rules
 from deputize.config.validate import document_of, override
 from deputize.model.failure import ConfigurationError
 from deputize.model.limits import Limits

@@ -1,21 +1,18 @@
-"""Users, attestation, impersonation and operators of a document, as values of the model."""
+"""Users, impersonation and operators of a document, as values of the model."""
 
 import datetime as dt
 from functools import partial
-from typing import Final
 
 from deputize.config.blame import Blame
 from deputize.config.build import checked
 from deputize.config.configuration import OperatorRule
-from deputize.config.document import AttestationSection, Document, ImpersonationSection, UsersSection
+from deputize.config.document import Document, ImpersonationSection, UsersSection
 from deputize.config.lines import KeyPath
 from deputize.model.failure import InvalidRequest
-from deputize.model.identity import LOCAL_ALIAS, user_id, workload_id
+from deputize.model.identity import LOCAL_ALIAS, user_id
 from deputize.model.registry import AgentEntry, Registry
 from deputize.model.resource import Right, check_resource
-from deputize.model.rules import AttestationRule, ImpersonationGrant, UserRule
-
-_NEEDS_ISSUER: Final = frozenset({"kubernetes", "oidc"})
+from deputize.model.rules import ImpersonationGrant, UserRule
 
 
 def user_rules(document: Document, blame: Blame) -> tuple[UserRule, ...]:
@@ -43,27 +40,6 @@ def _check_user_section(section: UsersSection, at: KeyPath, blame: Blame) -> Non
         raise blame.error((*at, "audience"), "must not be empty")
 
 
-def attestation_rules(document: Document, registry: Registry, blame: Blame) -> tuple[AttestationRule, ...]:
-    """`[[attestation]]`, with agents and workloads as ids. Raises ConfigurationError."""
-    return tuple(_attestation(index, section, registry, blame) for index, section in enumerate(document.attestation))
-
-
-def _attestation(index: int, section: AttestationSection, registry: Registry, blame: Blame) -> AttestationRule:
-    at: KeyPath = ("attestation", index)
-    agents = [
-        _registered(registry, name, (*at, "agents", position), blame).id for position, name in enumerate(section.agents)
-    ]
-    if section.method in _NEEDS_ISSUER:
-        if not section.issuer or not section.audience:
-            raise blame.error((*at, "method"), f"{section.method} needs issuer and audience")
-        checked(blame, (*at, "issuer"), lambda: check_issuer(section.issuer))
-    if section.method in _NEEDS_ISSUER and not section.match:
-        raise blame.error((*at, "match"), "must name at least one claim, or any workload of the issuer would match")
-    workload = checked(blame, (*at, "workload"), lambda: workload_id(registry.trust_domain, section.workload))
-    values = section.model_dump() | {"agents": tuple(agents), "workload": workload}
-    return AttestationRule(**values, line=blame.line(at))
-
-
 def impersonation_grants(document: Document, registry: Registry, blame: Blame) -> tuple[ImpersonationGrant, ...]:
     """`[[impersonation]]`. Raises ConfigurationError."""
     return tuple(_grant(index, section, registry, blame) for index, section in enumerate(document.impersonation))
@@ -71,7 +47,7 @@ def impersonation_grants(document: Document, registry: Registry, blame: Blame) -
 
 def _grant(index: int, section: ImpersonationSection, registry: Registry, blame: Blame) -> ImpersonationGrant:
     at: KeyPath = ("impersonation", index)
-    agent = _registered(registry, section.agent, (*at, "agent"), blame)
+    agent = registered(registry, section.agent, (*at, "agent"), blame)
     alias, _, sub = section.user.partition("|")
     user = checked(blame, (*at, "user"), lambda: user_id(alias, sub))
     resource = checked(blame, (*at, "resource"), lambda: registry.resource(section.resource))
@@ -113,7 +89,8 @@ def check_issuer(issuer: str) -> str:
         raise InvalidRequest(str(error).replace("resource refused", "issuer refused")) from None
 
 
-def _registered(registry: Registry, name: str, at: KeyPath, blame: Blame) -> AgentEntry:
+def registered(registry: Registry, name: str, at: KeyPath, blame: Blame) -> AgentEntry:
+    """The agent of that name. Raises ConfigurationError at `at`."""
     entry = registry.agent(name)
     if entry is None:
         near = registry.closest(name)

@@ -3,6 +3,9 @@
 import re
 from typing import Final
 
+from deputize.model.claims_match import flatten
+from deputize.model.failure import InvalidRequest
+
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd])\Z")
 _SIZE = re.compile(r"([1-9][0-9]{0,6})([km]?)\Z")
 _RATE = re.compile(r"([1-9][0-9]{0,6})/([smh])\Z")
@@ -40,3 +43,13 @@ def spell(seconds: int) -> str:
         if seconds % _SECONDS[unit] == 0:
             return f"{seconds // _SECONDS[unit]}{unit}"
     return f"{seconds}s"
+
+
+def claim_match(value: object) -> object:
+    """A table of claims by path, its inner tables spelled out. Raises ValueError."""
+    if not isinstance(value, dict):
+        return value
+    try:
+        return flatten(value)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from None

@@ -144,12 +144,15 @@ class ConfigurationError(DeputizeError):
 
 
 class AuthorityUnavailable(DeputizeError):
-    """The authority could not be asked. Nothing was permitted. `retry_after` is in seconds."""
+    """The authority, or an issuer that it needs, could not be asked. Nothing was permitted.
+
+    `retry_after` is in seconds.
+    """
 
     default_code = "authority_unavailable"
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, code: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, code=code)
         self.retry_after = retry_after
 
 

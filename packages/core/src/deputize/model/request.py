@@ -4,6 +4,7 @@ Tokens and arguments are left out of `repr`.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from deputize.model.resource import Right
 from deputize.model.session import Evidence, Mode
@@ -13,13 +14,41 @@ from deputize.model.session import Evidence, Mode
 class Client:
     """Who presents a request: the outcome of client authentication, in process the key handle.
 
-    `jkt` is the thumbprint of the key that was proved (RFC 7638).
+    `agent` is the name that authenticated: an agent, or a workload itself where that asks. `jkt` is the thumbprint of
+    the key that was proved (RFC 7638). `attested` is when the workload's evidence was checked, seconds since the
+    epoch; 0 in process, where there is none.
     """
 
     agent: str
     jkt: str
     workload: str
     attestation: str
+    attested: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerCredentials:
+    """What the kernel says of the process that made a connection over a Unix-domain socket.
+
+    Numbers as the authority's own user namespace sees them. `pid` is for the record, never for a decision: it is
+    given to another process as soon as its owner has ended.
+    """
+
+    uid: int
+    gid: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadEvidence:
+    """What a workload shows before it has a name: a token of its platform, a join token, or its connection.
+
+    `token` for "jwt" and "join"; `peer` for "unix", filled in by whoever holds the socket, never by the caller.
+    """
+
+    kind: Literal["jwt", "join", "unix"]
+    token: str = field(default="", repr=False)
+    peer: PeerCredentials | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """What a configuration says besides the registry: who users are, how agents prove themselves, stored grants."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from deputize.model.claims_match import Match
 from deputize.model.resource import Right
 
 
@@ -38,16 +38,23 @@ class UserRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttestationRule:
-    """One `[[attestation]]`: evidence that matches proves `workload`, which hosts `agents` (ids)."""
+    """One `[[attestation]]`: evidence that matches proves `workload`, which hosts `agents` (ids).
+
+    `issuer` is a URL, for `spiffe` the trust domain's id. `jwks` says where its keys come from, as in UserRule; for
+    `spiffe` a file, an https URL or the Workload API's socket (`unix:/path`). `single_use` False lets several
+    processes show the same token.
+    """
 
     method: str
     workload: str
     agents: tuple[str, ...]
     issuer: str = ""
     audience: str = ""
+    jwks: str = "discover"
     ca_file: str = ""
     private_network: bool = False
-    match: Mapping[str, str] = field(default_factory=dict)
+    single_use: bool = True
+    match: Match = field(default_factory=dict)
     line: int | None = None
 
 

@@ -8,6 +8,8 @@ IDENTITY_TYP: Final = "wit+jwt"
 SESSION_TYP: Final = "vnd.deputize.session+jwt"
 ACCESS_TYP: Final = "at+jwt"
 DPOP_TYP: Final = "dpop+jwt"
+CLIENT_ASSERTION_TYP: Final = "client-authentication+jwt"
+SUBJECT_ASSERTION_TYP: Final = "vnd.deputize.subject+jwt"
 CONTEXT_CLAIM: Final = "urn:deputize:ctx"
 
 
@@ -21,6 +23,20 @@ class TokenContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityContext:
+    """The context claim of an identity, which stands in no tree: what a replica needs to know its holder again.
+
+    `workload` is what was attested, by `method`; `attested` when its evidence was checked, seconds since the epoch
+    (0 in process, where there is none). `rec` as in TokenContext.
+    """
+
+    workload: str
+    method: str
+    attested: int
+    rec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityClaims:
     """`wit+jwt`: who a key belongs to. Never a bearer."""
 
@@ -30,7 +46,7 @@ class IdentityClaims:
     iat: int
     exp: int
     jwk: Mapping[str, str]  # public, with `alg`
-    rec: str | None = None  # as in TokenContext; an identity stands in no tree, so that it has no more context
+    context: IdentityContext | None = None  # None: issued by an earlier version; good as actor token alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +87,22 @@ class AccessClaims:
     txn: str
     jkt: str | None
     context: TokenContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientAssertion:
+    """`client-authentication+jwt`: who asks, for one request (RFC 7523 §3, draft-ietf-oauth-rfc7523bis)."""
+
+    client_id: str
+    jti: str
+    exp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectAssertion:
+    """`vnd.deputize.subject+jwt`: an agent names a user who is not present by a token of their own."""
+
+    agent: str
+    user: str
+    jti: str
+    exp: int

@@ -22,6 +22,7 @@ Check = Callable[[bytes, bytes], bool]
 
 ES256: Final = "ES256"
 EDDSA: Final = "EdDSA"
+ED25519: Final = "Ed25519"  # what RFC 9864 calls EdDSA with this curve; some issuers do, we never
 RS256: Final = "RS256"
 ALGORITHMS: Final[frozenset[str]] = frozenset({ES256, EDDSA, RS256})
 RSA_BITS: Final = (2048, 4096)
@@ -64,17 +65,20 @@ class ProofKey(SigningKey, Protocol):
 class VerifyingKey:
     """A public key with the one algorithm that it is used for. Raises InvalidToken (`unsupported_key`).
 
-    `sign_until` (seconds since the epoch, None: no end) is the last `iat` that it is believed for.
+    `sign_until` (seconds since the epoch, None: no end) is the last `iat` that it is believed for. `check` is how
+    an algorithm that is not ours is verified (`deputize.wire.foreign_keys`).
     """
 
     __slots__ = ("_check", "alg", "key", "kid", "sign_until")
 
-    def __init__(self, kid: str, alg: str, key: PublicKey, sign_until: int | None = None) -> None:
+    def __init__(
+        self, kid: str, alg: str, key: PublicKey, sign_until: int | None = None, *, check: Check | None = None
+    ) -> None:
         self.kid = kid
         self.alg = alg
         self.key = key
         self.sign_until = sign_until
-        self._check = _checker(alg, key)
+        self._check = check or _checker(alg, key)
 
     def verify(self, signature: bytes, data: bytes) -> bool:
         """Whether `signature` is one of `data` by this key. Never raises for any bytes."""
@@ -82,7 +86,7 @@ class VerifyingKey:
 
     def until(self, sign_until: int) -> "VerifyingKey":
         """The same key, believed for tokens up to `sign_until`."""
-        return VerifyingKey(self.kid, self.alg, self.key, sign_until)
+        return VerifyingKey(self.kid, self.alg, self.key, sign_until, check=self._check)
 
     def __repr__(self) -> str:
         return f"VerifyingKey({self.kid!r}, {self.alg})"
@@ -128,27 +132,24 @@ def generate(alg: str = ES256) -> LocalKey:
 
 def _checker(alg: str, key: PublicKey) -> Check:
     if alg == ES256 and isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
-        return _check_es256(key)
+        return ecdsa_check(key, _SHA256, P256_BYTES)
     if alg == EDDSA and isinstance(key, ed25519.Ed25519PublicKey):
         return _check_eddsa(key)
     if alg == RS256 and isinstance(key, rsa.RSAPublicKey):
-        if not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
-            raise unsupported_key("an RSA key has 2048 to 4096 bits (RFC 7518 §3.3)")
-        if not RSA_EXPONENT[0] <= key.public_numbers().e < RSA_EXPONENT[1]:
-            raise unsupported_key("an RSA exponent is 65537 or a little larger")
-        return _check_rs256(key)
+        return rsa_check(key, _PKCS1, _SHA256)
     raise unsupported_key("the key does not fit its algorithm")
 
 
-def _check_es256(key: ec.EllipticCurvePublicKey) -> Check:
-    integer = int.from_bytes
+def ecdsa_check(key: ec.EllipticCurvePublicKey, digest: hashes.HashAlgorithm, size: int) -> Check:
+    """How an ECDSA signature is verified: two integers of `size` bytes each (RFC 7518 §3.4)."""
+    integer, scheme = int.from_bytes, ec.ECDSA(digest)
 
     def check(signature: bytes, data: bytes) -> bool:
-        if len(signature) != 2 * P256_BYTES:
+        if len(signature) != 2 * size:
             return False
-        r, s = integer(signature[:P256_BYTES], "big"), integer(signature[P256_BYTES:], "big")
+        r, s = integer(signature[:size], "big"), integer(signature[size:], "big")
         try:
-            key.verify(encode_dss_signature(r, s), data, _ECDSA)
+            key.verify(encode_dss_signature(r, s), data, scheme)
         except InvalidSignature:
             return False
         return True
@@ -167,10 +168,16 @@ def _check_eddsa(key: ed25519.Ed25519PublicKey) -> Check:
     return check
 
 
-def _check_rs256(key: rsa.RSAPublicKey) -> Check:
+def rsa_check(key: rsa.RSAPublicKey, scheme: padding.AsymmetricPadding, digest: hashes.HashAlgorithm) -> Check:
+    """How an RSA signature is verified. Raises InvalidToken (`unsupported_key`) for a key of an unsafe size."""
+    if not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
+        raise unsupported_key("an RSA key has 2048 to 4096 bits (RFC 7518 §3.3)")
+    if not RSA_EXPONENT[0] <= key.public_numbers().e < RSA_EXPONENT[1]:
+        raise unsupported_key("an RSA exponent is 65537 or a little larger")
+
     def check(signature: bytes, data: bytes) -> bool:
         try:
-            key.verify(signature, data, _PKCS1, _SHA256)
+            key.verify(signature, data, scheme, digest)
         except InvalidSignature:
             return False
         return True

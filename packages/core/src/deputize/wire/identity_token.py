@@ -1,11 +1,15 @@
 """Identity tokens: who a key belongs to. Never a bearer (draft-ietf-wimse-workload-creds; RFC 7800 §3.2)."""
 
-from deputize.model.token import CONTEXT_CLAIM, IDENTITY_TYP, IdentityClaims
+from typing import Final
+
+from deputize.model.token import CONTEXT_CLAIM, IDENTITY_TYP, IdentityClaims, IdentityContext
 from deputize.wire import jws
 from deputize.wire.alg import SigningKey
 from deputize.wire.claims import THUMBPRINT, check_issuer, check_times, text
 from deputize.wire.jwk import verifying_key
 from deputize.wire.refusal import malformed
+
+_MEMBERS: Final = {"workload", "method", "attested", "rec"}
 
 
 def encode(claims: IdentityClaims, key: SigningKey) -> str:
@@ -17,7 +21,7 @@ def encode(claims: IdentityClaims, key: SigningKey) -> str:
         "iat": claims.iat,
         "exp": claims.exp,
         "cnf": {"jwk": dict(claims.jwk)},
-        **({CONTEXT_CLAIM: {"rec": claims.rec}} if claims.rec is not None else {}),
+        **({CONTEXT_CLAIM: _packed(claims.context)} if claims.context is not None else {}),
     }
     return jws.sign(IDENTITY_TYP, content, key)
 
@@ -36,18 +40,37 @@ def decode(token: str, *, issuer: str, key_for: jws.KeyFor, now: float, leeway: 
         iat=iat,
         exp=exp,
         jwk=_confirmed_key(claims),
-        rec=_record(claims),
+        context=_context(claims),
     )
 
 
-def _record(claims: dict[str, object]) -> str | None:
+def _packed(context: IdentityContext) -> dict[str, object]:
+    return {
+        "workload": context.workload,
+        "method": context.method,
+        "attested": context.attested,
+        "rec": context.rec,
+    }
+
+
+def _context(claims: dict[str, object]) -> IdentityContext | None:
+    """Exactly its four members. Earlier versions wrote `rec` alone, or no context: there is nothing to know then."""
     if CONTEXT_CLAIM not in claims:
         return None
     context = claims[CONTEXT_CLAIM]
-    rec = context.get("rec") if isinstance(context, dict) and context.keys() == {"rec"} else None
-    if not isinstance(rec, str) or not THUMBPRINT.match(rec):
+    if not isinstance(context, dict) or context.keys() not in (_MEMBERS, {"rec"}):
         raise malformed("the context claim of an identity has another form")
-    return rec
+    rec = text(context, "rec")
+    if not THUMBPRINT.match(rec):
+        raise malformed("the context claim of an identity has another form")
+    if context.keys() == {"rec"}:
+        return None
+    attested = context["attested"]
+    if type(attested) is not int or attested < 0:
+        raise malformed("the context claim of an identity has another form")
+    return IdentityContext(
+        workload=text(context, "workload"), method=text(context, "method"), attested=attested, rec=rec
+    )
 
 
 def _confirmed_key(claims: dict[str, object]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """JWK and JWK sets: public signature keys of our three algorithms (RFC 7517, RFC 7518 §6, RFC 8037)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -30,24 +30,39 @@ def verifying_key(
     accepted; `use` must be one of `uses` where present, and `key_ops` must hold `verify` (RFC 7517 §4.2-4.3).
     Raises InvalidToken (`unsupported_key`, or `malformed_token` for a member of the wrong form).
     """
-    if not _PRIVATE.isdisjoint(jwk):
-        raise unsupported_key("a key shows a private member")
+    refuse_other_use(jwk, uses)
     fits = _fitting_algorithm(jwk)
     if fits is None or jwk.get("alg", fits) != fits or alg not in {None, fits}:
         raise unsupported_key("the key is not one of ES256, EdDSA or RS256, or not of the one that was asked for")
-    if "use" in jwk and not (isinstance(jwk["use"], str) and jwk["use"] in uses):
-        raise unsupported_key("the key is not for signatures")
-    operations = jwk.get("key_ops", ["verify"])
-    if not isinstance(operations, list) or "verify" not in operations:
-        raise unsupported_key("the key is not for verifying")
     kid = jwk.get("kid")
     if kid is not None and not isinstance(kid, str):
         raise malformed("a kid is text")
     return VerifyingKey(kid or thumbprint(jwk), fits, _public_key(jwk, fits))
 
 
-def parse_jwks(raw: bytes, *, uses: Collection[str] = _SIGNATURE_USE) -> dict[str, VerifyingKey]:
-    """The usable keys of a JWK set by `kid`.
+def refuse_other_use(jwk: Mapping[str, object], uses: Collection[str] = _SIGNATURE_USE) -> None:
+    """Refuse a key that shows a private member or is not for verifying signatures (RFC 7517 §4.2-4.3).
+
+    A key that does not say its `use` is one for signatures at large, so that where only another use will do (SPIFFE
+    bundles) it is none.
+    """
+    if not _PRIVATE.isdisjoint(jwk):
+        raise unsupported_key("a key shows a private member")
+    use = jwk.get("use", "sig")
+    if not (isinstance(use, str) and use in uses):
+        raise unsupported_key("the key is not for signatures")
+    operations = jwk.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
+        raise unsupported_key("the key is not for verifying")
+
+
+def parse_jwks(
+    raw: bytes,
+    *,
+    uses: Collection[str] = _SIGNATURE_USE,
+    read: Callable[..., VerifyingKey] = verifying_key,
+) -> dict[str, VerifyingKey]:
+    """The usable keys of a JWK set by `kid`; `read` makes a key of one member, as `verifying_key` does.
 
     Keys of other types or uses are passed over (RFC 7517 §5); two usable keys with one `kid` are refused, and
     so is more than 64 KiB or 128 keys. Our own sets say `sign_until` (seconds), which other readers ignore.
@@ -63,7 +78,7 @@ def parse_jwks(raw: bytes, *, uses: Collection[str] = _SIGNATURE_USE) -> dict[st
         if not isinstance(member, dict):
             raise malformed("a key set holds objects")
         try:
-            key = verifying_key(member, uses=uses)
+            key = read(member, uses=uses)
         except InvalidToken:
             continue
         if key.kid in found:
@@ -88,12 +103,17 @@ def _public_key(jwk: Mapping[str, object], alg: str) -> PublicKey:
             return point.public_key()
         if alg == EDDSA:
             return ed25519.Ed25519PublicKey.from_public_bytes(base64url.decode_text(jwk.get("x"), size=32))
-        modulus, exponent = _unsigned(jwk.get("n")), _unsigned(jwk.get("e"))
-        if modulus.bit_length() > RSA_BITS[1]:
-            raise unsupported_key("an RSA key has 2048 to 4096 bits (RFC 7518 §3.3)")
-        return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+        return rsa_public_key(jwk)
     except ValueError:
         raise unsupported_key("the members do not make a public key") from None
+
+
+def rsa_public_key(jwk: Mapping[str, object]) -> rsa.RSAPublicKey:
+    """The key of `n` and `e`; a huge one is refused before anything is computed. Raises ValueError, InvalidToken."""
+    modulus, exponent = _unsigned(jwk.get("n")), _unsigned(jwk.get("e"))
+    if modulus.bit_length() > RSA_BITS[1]:
+        raise unsupported_key("an RSA key has 2048 to 4096 bits (RFC 7518 §3.3)")
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
 
 
 def _unsigned(member: object) -> int:

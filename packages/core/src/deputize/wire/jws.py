@@ -7,12 +7,12 @@ go by (issuer, `jti`), never by the token's bytes.
 import functools
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from deputize.model.failure import InvalidRequest, InvalidToken
 from deputize.wire import base64url
-from deputize.wire.alg import ALGORITHMS, SigningKey, VerifyingKey
+from deputize.wire.alg import ALGORITHMS, ED25519, EDDSA, SigningKey, VerifyingKey
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.refusal import (
     INVALID_SIGNATURE,
@@ -92,19 +92,38 @@ def verify_with_key(token: str, *, typ: str, key_for: KeyFor) -> tuple[dict[str,
 def verify_foreign(
     token: str, *, typs: Collection[str | None], key_for: KeyFor, only_known: bool = False
 ) -> dict[str, object]:
-    """The claims of another issuer's token; key hints in its header (`jku`, `x5c`, ...) are never looked at.
+    """The claims of another issuer's token, under one of our own algorithms. Raises InvalidToken as `verify` does."""
+    return verify_foreign_with_header(token, typs=typs, key_for=key_for, only_known=only_known)[1]
+
+
+def verify_foreign_with_header(
+    token: str,
+    *,
+    typs: Collection[str | None],
+    key_for: KeyFor,
+    only_known: bool = False,
+    algorithms: Collection[str] = ALGORITHMS,
+) -> tuple[Header, dict[str, object]]:
+    """Header and claims of another issuer's token; key hints in it (`jku`, `x5c`, ...) are never looked at.
 
     `typs` are the accepted types in lower case, None for an absent one. `only_known` refuses members other
     than alg, kid and typ, as JWT-SVIDs ask. Raises InvalidToken as `verify` does.
     """
     head, signed, body, signature = _segments(token)
-    header = _header(head, ALGORITHMS)
+    header = _header(head, algorithms)
     if header.typ not in typs:
         raise InvalidToken("the token is of another type", code=WRONG_TYPE)
     if only_known and (header.others or header.jwk is not None):
         raise malformed("the header has other members than alg, kid and typ")
+    if header.alg == ED25519:
+        header = replace(header, alg=EDDSA)
     _authenticate(header, key_for, signed, signature)
-    return loads(base64url.decode(body))
+    return header, loads(base64url.decode(body))
+
+
+def unverified_claims(token: str) -> dict[str, object]:
+    """What a token says that nobody has checked; good for finding whose it would be, nothing else."""
+    return loads(base64url.decode(_segments(token)[2]))
 
 
 def verify_embedded(
