@@ -7,8 +7,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deputize.authority.introspection import Introspection as Introspection
     from deputize.authority.revocation import Revocation as Revocation
+    from deputize.authority.tree import SessionTree as SessionTree
     from deputize.errors import AttestationFailed as AttestationFailed
     from deputize.errors import AuthorityUnavailable as AuthorityUnavailable
     from deputize.errors import ConfigurationError as ConfigurationError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from deputize.facade.authority import Authority as Authority
     from deputize.facade.session import Session as Session
     from deputize.facade.tool_call import ToolCall as ToolCall
-    from deputize.facade.tree import SessionTree as SessionTree
+    from deputize.model.introspection import Introspection as Introspection
     from deputize.model.resource import Right as Right
     from deputize.model.session import Mode as Mode
     from deputize.verifier import Caller as Caller
@@ -43,7 +43,7 @@ _NAMES = {
     "Denied": "deputize.errors",
     "DeputizeError": "deputize.errors",
     "IntegrityError": "deputize.errors",
-    "Introspection": "deputize.authority.introspection",
+    "Introspection": "deputize.model.introspection",
     "InvalidRequest": "deputize.errors",
     "InvalidToken": "deputize.errors",
     "Mode": "deputize.model.session",
@@ -53,7 +53,7 @@ _NAMES = {
     "Right": "deputize.model.resource",
     "Session": "deputize.facade.session",
     "SessionEnded": "deputize.errors",
-    "SessionTree": "deputize.facade.tree",
+    "SessionTree": "deputize.authority.tree",
     "StoreError": "deputize.errors",
     "ToolCall": "deputize.facade.tool_call",
     "UnknownAgent": "deputize.errors",

@@ -1,6 +1,5 @@
 """Tool calls: permission before the body, the outcome after it, both recorded and attributed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from deputize.authority.access import permit_use
@@ -10,9 +9,10 @@ from deputize.authority.panel import Panel, narrow_child
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, no_right, nothing_left, unknown_agent
 from deputize.authority.subject import Tokens, linked_by, require_live, subject_of
-from deputize.model.event import Event, Json
+from deputize.model.event import Event
 from deputize.model.failure import Denied, InvalidRequest
 from deputize.model.identity import short_name
+from deputize.model.report import Note
 from deputize.model.request import CallRequest, Client
 from deputize.model.resource import LOCAL_TOOLS, rights_of
 from deputize.model.session import Node
@@ -26,7 +26,6 @@ FRAMEWORK_TOOLS = "registry.framework-tools"
 class Permitted:
     """A tool call that may run. `policies` are the ids that decided."""
 
-    node: Node
     seq: int
     policies: tuple[str, ...]
 
@@ -73,7 +72,7 @@ def _permit(parts: Parts, tokens: Tokens, case: Case, request: CallRequest) -> P
         return append(tx, event if event.policies else replace(event, policies=(FRAMEWORK_TOOLS,))).seq
 
     seq = parts.store.write(operation)
-    return Permitted(node=node, seq=seq, policies=panel.policies() or (FRAMEWORK_TOOLS,))
+    return Permitted(seq=seq, policies=panel.policies() or (FRAMEWORK_TOOLS,))
 
 
 def _permit_hand_off(case: Case, panel: Panel, node: Node, request: CallRequest) -> None:
@@ -98,25 +97,13 @@ def _permit_hand_off(case: Case, panel: Panel, node: Node, request: CallRequest)
         raise refusal
 
 
-def note(
-    parts: Parts,
-    client: Client,
-    node: Node,
-    kind: str,
-    outcome: str,
-    *,
-    tool: str | None = None,
-    call_id: str | None = None,
-    resource: str | None = None,
-    code: str | None = None,
-    detail: Mapping[str, Json] | None = None,
-) -> int:
+def note(parts: Parts, client: Client, node: Node, told: Note) -> int:
     """Record an outcome that a framework tells of. Needs no live session: what happened is written down."""
 
     def operation(tx: WriteTx) -> int:
         event = Event(
-            type=kind,
-            outcome=outcome,
+            type=told.kind,
+            outcome=told.outcome,
             time=int(parts.stamp(tx) * MILLIS),
             txn=node.txn,
             sid=node.sid,
@@ -124,12 +111,12 @@ def note(
             agent=client.agent,
             chain=node.chain,
             workload=client.workload,
-            tool=tool,
-            call_id=call_id,
-            resource=resource,
-            code=code,
+            tool=told.tool,
+            call_id=told.call_id,
+            resource=told.resource,
+            code=told.code,
             policy_set=parts.rules.policy.digest,
-            detail=dict(detail or {}),
+            detail=dict(told.detail),
         )
         return append(tx, event).seq
 

@@ -2,30 +2,42 @@
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from deputize.attestation import InProcess
-from deputize.authority import access, calls, introspection, opening, revocation
+from deputize.authority import calls, opening, revocation
+from deputize.authority.access import Issued, issue_access
+from deputize.authority.explain import Explanation, explain, suggest
 from deputize.authority.identities import Identities, Identity
+from deputize.authority.introspection import introspect
 from deputize.authority.journal import append
 from deputize.authority.key_book import KeyBook
 from deputize.authority.parts import ACTIVE_POLICY, Parts, Rules
+from deputize.authority.protocol import Shown
 from deputize.authority.refusal import MILLIS
-from deputize.authority.subject import Tokens
+from deputize.authority.reported import record_report
+from deputize.authority.subject import Tokens, state_of
+from deputize.authority.tree import SessionTree, build_tree
 from deputize.config import Configuration
 from deputize.keys.anchor import NoAnchor
 from deputize.model.clock import Clock
 from deputize.model.event import Event, Json
-from deputize.model.failure import ConfigurationError
+from deputize.model.failure import ConfigurationError, InvalidRequest, NotFound
+from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
-from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RootRequest
+from deputize.model.report import Note, Report
+from deputize.model.request import AccessRequest, CallRequest, Client, HandOffRequest, RootRequest
 from deputize.model.revocation import Kind
 from deputize.model.session import Node
+from deputize.model.token import IdentityClaims, SessionClaims
 from deputize.policy import compile_policy
 from deputize.store.protocol import ReadTx, Store, WriteTx
 from deputize.store.sqlite import open_sqlite
+from deputize.wire import session_token
+
+LAPSED = 30 * 86_400  # seconds that a token may be over where it permits nothing
 
 
 def rules_of(configuration: Configuration) -> Rules:
@@ -97,46 +109,115 @@ class Engine:
 
     def open_root(self, agent: str, request: RootRequest) -> opening.Opened:
         """A root session of `agent`."""
-        return opening.open_root(self.parts, self.identity(agent).client, request)
+        return self.open_root_of(self.identity(agent).client, request)
 
     def hand_off(self, agent: str, request: HandOffRequest) -> opening.Opened:
         """A child or link, presented by `agent`."""
-        return opening.hand_off(self.parts, self._tokens, self.identity(agent).client, request)
+        return self.hand_off_of(self.identity(agent).client, request)
 
-    def access(self, agent: str, request: AccessRequest) -> access.Issued:
+    def access(self, agent: str, request: AccessRequest) -> Issued:
         """Access from a session of `agent`."""
-        return access.issue_access(self.parts, self._tokens, self.identity(agent).client, request)
+        return self.access_of(self.identity(agent).client, request)
 
     def permit_call(self, agent: str, request: CallRequest) -> calls.Permitted:
         """Permission for one tool call in a session of `agent`."""
-        return calls.permit_call(self.parts, self._tokens, self.identity(agent).client, request)
+        return self.permit_call_of(self.identity(agent).client, request)
 
-    def note(
-        self,
-        node: Node,
-        kind: str,
-        outcome: str,
-        *,
-        tool: str | None = None,
-        call_id: str | None = None,
-        resource: str | None = None,
-        code: str | None = None,
-        detail: Mapping[str, Json] | None = None,
-    ) -> int:
-        """Record what came of something in a session."""
-        client = self.identity(node.agent).client
-        return calls.note(
-            self.parts,
-            client,
-            node,
-            kind,
-            outcome,
-            tool=tool,
-            call_id=call_id,
-            resource=resource,
-            code=code,
-            detail=detail,
+    def open_root_of(self, client: Client, request: RootRequest) -> opening.Opened:
+        """A root session of a client that was authenticated elsewhere."""
+        return opening.open_root(self.parts, client, request)
+
+    def hand_off_of(self, client: Client, request: HandOffRequest) -> opening.Opened:
+        """A child or link, presented by a client that was authenticated elsewhere."""
+        return opening.hand_off(self.parts, self._tokens, client, request)
+
+    def access_of(self, client: Client, request: AccessRequest) -> Issued:
+        """Access, presented by a client that was authenticated elsewhere."""
+        return issue_access(self.parts, self._tokens, client, request)
+
+    def permit_call_of(self, client: Client, request: CallRequest) -> calls.Permitted:
+        """Permission for one tool call, presented by a client that was authenticated elsewhere."""
+        return calls.permit_call(self.parts, self._tokens, client, request)
+
+    def identity_claims(self, token: str) -> IdentityClaims:
+        """What an identity of ours says, its key and form checked. Raises InvalidToken."""
+        return self._tokens.identity(self.parts, token, self.parts.now())[0]
+
+    def session(self, sid: str) -> Node:
+        """A session as it was made; what can change of it is asked for apart. Raises NotFound."""
+        parts = self.parts
+        node = parts.nodes.get(sid) or parts.store.read(lambda tx: tx.session(sid))
+        if node is None:
+            raise NotFound("no such session")
+        parts.nodes.put(sid, node)
+        return node
+
+    def bound(self, resource: str) -> bool:
+        """Whether tokens for this resource (alias or URL) are bound to a key. False where there is none."""
+        try:
+            return self.registry.resource(resource).binding != "bearer"
+        except InvalidRequest:
+            return False
+
+    def session_token(self, token: str, *, lapsed: bool = False) -> SessionClaims:
+        """What a session token of ours says, its key and form checked. Raises InvalidToken.
+
+        `lapsed`: also where it has expired, for what permits nothing: to tell an outcome, to end the session.
+        """
+        parts = self.parts
+        if not lapsed:
+            return self._tokens.session(parts, token, parts.now())[0]
+        return session_token.decode(
+            token, issuer=parts.issuer, key_for=parts.keys.verifying, now=parts.now(), leeway=LAPSED
         )
+
+    def state(self, node: Node, shown: Shown | None = None) -> str:
+        """The state of a session as the store says now, ended ancestors included."""
+        del shown
+        parts = self.parts
+        return parts.store.read(lambda tx: state_of(tx, tx.line(node), parts.moment(tx))).value
+
+    def tree(self, node: Node, shown: Shown | None = None) -> SessionTree:
+        """The session and all below it, with their tool calls."""
+        del shown
+        return build_tree(self.parts, node)
+
+    @property
+    def token_life(self) -> int:
+        """Seconds that a session token lives at most."""
+        return self.parts.limits.session_token_ttl
+
+    def check_ready(self) -> None:
+        """Whether this process may decide: the store answers, and by the policy set that it names. Raises."""
+        parts = self.parts
+        parts.store.read(lambda tx: parts.check_policy(tx, parts.rules))
+
+    def jwks(self) -> list[dict[str, object]]:
+        """The public keys that tokens are verified with."""
+        return self.parts.keys.jwks()
+
+    def explain(
+        self, *, chain: Sequence[str], tool: str | None, scopes: Sequence[str], resource: str | None, user: str | None
+    ) -> Explanation:
+        """Dry run, hop by hop; nothing is issued."""
+        return explain(self.parts, chain=chain, tool=tool, scopes=scopes, resource=resource, user=user)
+
+    def suggest(self, session: str | None) -> str:
+        """TOML that would have allowed what was refused."""
+        return suggest(self.parts, session)
+
+    def record_call(self, report: Report) -> None:
+        """What a resource server tells of a call."""
+        record_report(self.parts, report)
+
+    def note(self, node: Node, note: Note, shown: Shown | None = None) -> int:
+        """Record what came of something in a session of this process."""
+        del shown  # who owns the store needs no token to be believed
+        return self.note_of(self.identity(node.agent).client, node, note)
+
+    def note_of(self, client: Client, node: Node, note: Note) -> int:
+        """Record what a client tells of its session."""
+        return calls.note(self.parts, client, node, note)
 
     def revoke(self, kind: Kind, target: str, *, reason: str, by: str = "operator") -> revocation.Revocation:
         """Revoke one target; dead when this returns."""
@@ -146,13 +227,19 @@ class Engine:
             self.renew_identities()
         return done
 
-    def close_session(self, sid: str) -> None:
-        """An orderly end."""
-        revocation.close_session(self.parts, sid)
+    def revoke_session(self, node: Node, reason: str, shown: Shown | None = None) -> revocation.Revocation:
+        """Its holder revokes a session."""
+        del shown
+        return self.revoke(Kind.SESSION, node.sid, reason=reason, by=node.agent)
 
-    def introspect(self, token: str) -> introspection.Introspection:
+    def close_session(self, node: Node, shown: Shown | None = None) -> None:
+        """An orderly end."""
+        del shown
+        revocation.close_session(self.parts, node.sid)
+
+    def introspect(self, token: str) -> Introspection:
         """The state of a token."""
-        return introspection.introspect(self.parts, token)
+        return introspect(self.parts, token)
 
     def apply(self, configuration: Configuration) -> str:
         """A new policy version over the same log; every process on the store has to load it. Returns the digest."""

@@ -1,10 +1,9 @@
 """Introspection: the state of a token by the authority's own store (RFC 7662 §2.2)."""
 
-from dataclasses import dataclass, field
-
 from deputize.authority.parts import Parts
 from deputize.authority.subject import Cuts, grant_killed
 from deputize.model.failure import InvalidToken
+from deputize.model.introspection import INACTIVE, Introspection
 from deputize.model.revocation import Kind
 from deputize.model.session import Grant, Node, first_dead
 from deputize.model.token import ACCESS_TYP, IDENTITY_TYP, SESSION_TYP, AccessClaims, SessionClaims
@@ -12,30 +11,6 @@ from deputize.store.protocol import ReadTx
 from deputize.wire import access_token, identity_token, session_token
 from deputize.wire.jws import peek
 from deputize.wire.thumbprint import thumbprint
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Introspection:
-    """`active` alone where it is not. `chain`: outermost actor first, impersonators included."""
-
-    active: bool
-    token_type: str | None = None
-    sub: str | None = None
-    aud: str | None = None
-    client_id: str | None = None
-    chain: tuple[str, ...] = ()
-    scope: tuple[str, ...] = ()
-    sid: str | None = None
-    txn: str | None = None
-    jti: str | None = None
-    iat: int | None = None
-    exp: int | None = None
-    jkt: str | None = field(default=None)
-    mode: str | None = None
-    iss: str | None = None
-
-
-INACTIVE = Introspection(active=False)
 
 
 def introspect(parts: Parts, token: str) -> Introspection:

@@ -53,6 +53,8 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     client, rules = case.client, case.rules
     if request.mode is Mode.IMPERSONATION:
         raise InvalidRequest("impersonation is asked for at access, of one resource; no session opens in it")
+    if request.subject_token is not None:
+        request = _with_subject(parts, case, request)
     if (request.mode is Mode.SELF) is (request.user is not None):
         raise InvalidRequest("a user is named exactly where the session is not the agent's own (mode)")
     agent = _registered(case, client.agent)
@@ -107,6 +109,13 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
             raise ended(dead, State.REVOKED, "opened in the very second in which its user or agent was revoked")
 
     return _commit(parts, case, plan, allowed)
+
+
+def _with_subject(parts: Parts, case: Case, request: RootRequest) -> RootRequest:
+    """The user whom a token proves, in place of a name that somebody said."""
+    if request.user is not None:
+        raise InvalidRequest("a user is named, or proved by a token; not both")
+    raise InvalidToken("no issuer of users is trusted here: [[users]] names none", code="unknown_issuer")
 
 
 def hand_off(parts: Parts, tokens: Tokens, client: Client, request: HandOffRequest) -> Opened:

@@ -7,6 +7,7 @@ from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS
 from deputize.model.event import Event
 from deputize.model.failure import InvalidRequest
+from deputize.model.report import Report
 from deputize.store.protocol import WriteTx
 
 OUTCOMES: Final = {
@@ -17,49 +18,35 @@ OUTCOMES: Final = {
 }
 
 
-def record_report(
-    parts: Parts,
-    *,
-    sid: str,
-    txn: str,
-    tool: str,
-    outcome: str,
-    resource: str,
-    sub: str,
-    agent: str,
-    jti: str,
-    call_id: str | None,
-    code: str | None,
-    scopes: tuple[str, ...],
-) -> None:
-    """Append one record. `agent` is the outermost actor; the whole chain is the stored session's.
+def record_report(parts: Parts, report: Report) -> None:
+    """Append one record. The chain is the stored session's, whatever the report says.
 
     Raises InvalidRequest for another outcome.
     """
-    if outcome not in OUTCOMES:
+    if report.outcome not in OUTCOMES:
         raise InvalidRequest(f"an outcome is one of {', '.join(OUTCOMES)}")
-    kind, result = OUTCOMES[outcome]
+    kind, result = OUTCOMES[report.outcome]
 
     def operation(tx: WriteTx) -> None:
-        node = tx.session(sid)
+        node = tx.session(report.sid)
         append(
             tx,
             Event(
                 type=kind,
                 chain=() if node is None else node.chain,
-                policies=("resource.guard",) if outcome == "denied" else (),
+                policies=("resource.guard",) if report.outcome == "denied" else (),
                 outcome=result,
                 time=int(parts.stamp(tx) * MILLIS),
-                txn=txn,
-                sid=sid,
-                jti=jti,
-                sub=sub,
-                agent=agent,
-                tool=tool,
-                call_id=call_id,
-                resource=resource,
-                scopes=scopes,
-                code=code,
+                txn=report.txn,
+                sid=report.sid,
+                jti=report.jti,
+                sub=report.sub,
+                agent=report.agent,
+                tool=report.tool,
+                call_id=report.call_id,
+                resource=report.resource,
+                scopes=report.scopes,
+                code=report.code,
                 detail={"by": "resource"},
             ),
         )

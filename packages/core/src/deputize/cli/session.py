@@ -9,9 +9,9 @@ from rich.text import Text
 from deputize.audit.record import open_body
 from deputize.authority.engine import Engine
 from deputize.authority.subject import state_of
+from deputize.authority.tree import build_tree
 from deputize.cli.audit_print import data, say
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption, open_engine
-from deputize.facade.tree import build_tree
 from deputize.model.failure import InvalidRequest, NotFound
 from deputize.model.identity import local_user, short_name
 from deputize.model.revocation import Kind

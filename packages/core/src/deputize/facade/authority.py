@@ -6,20 +6,24 @@ from dataclasses import replace
 from datetime import timedelta
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from deputize.authority.engine import Engine, store_of
 from deputize.authority.journal import new_id
 from deputize.authority.opening import Opened
+from deputize.authority.protocol import AuthorityEngine
 from deputize.config import Configuration, from_mappings, load
 from deputize.facade.management import Management
 from deputize.facade.rights import rights_from
 from deputize.facade.session import Session, seconds
 from deputize.model.clock import Clock
-from deputize.model.failure import InvalidRequest, NotFound
+from deputize.model.failure import NotFound
 from deputize.model.request import HandOffRequest, RootRequest
 from deputize.model.session import Evidence, Mode
 from deputize.system import SystemClock
+
+if TYPE_CHECKING:
+    from deputize.client.evidence import Attestor
 
 T = TypeVar("T")
 
@@ -71,19 +75,52 @@ class Authority(Management):
         self._start(configuration, clock)
         return self
 
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        agents: Sequence[str] = (),
+        attestor: "Attestor | None" = None,
+        timeout: float = 10.0,
+        clock: Clock | None = None,
+    ) -> Self:
+        """An authority at a URL, with the same meaning as one in process. `timeout` in seconds, of one request.
+
+        This process is attested for `agents` (default: all that its evidence allows). Its keys live in memory.
+        `attestor` None tries what this machine offers and says which. Raises AttestationFailed,
+        AuthorityUnavailable.
+        """
+        from deputize.client.engine import RemoteEngine  # noqa: PLC0415  # an embedded authority needs no client
+
+        self = cls.__new__(cls)
+        self._mappings = None
+        self._store_name = ""
+        self._clock = clock or SystemClock()
+        self._engine = None
+        self._filed = self._durable = True  # whatever is asked waits, for the network
+        remote = RemoteEngine.connect(url, agents=agents, attestor=attestor, timeout=timeout, clock=self._clock)
+        self.issuer = remote.issuer
+        self._hold(remote)
+        return self
+
     def _start(self, configuration: Configuration, clock: Clock | None) -> None:
         self._clock: Clock = clock or SystemClock()
         store = store_of(configuration)
         try:
-            self.engine = Engine(configuration, store=store, clock=self._clock)
+            self._engine = Engine(configuration, store=store, clock=self._clock)
         except BaseException:
             store.close()
             raise
         self.issuer = configuration.issuer
         self._filed = store_is_file(configuration.store_url)
         self._durable = self._filed and configuration.durability == "full"
+        self._hold(self._engine)
+
+    def _hold(self, engine: AuthorityEngine) -> None:
+        self.engine = engine
         self._live: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
-        self._closer = weakref.finalize(self, Engine.close, self.engine)
+        self._closer = weakref.finalize(self, type(engine).close, engine)
         self._closer.atexit = True
 
     def session(
@@ -101,19 +138,16 @@ class Authority(Management):
     ) -> Session:
         """A root session: `with`, `async with`, or close() by hand. `ttl` in seconds.
 
-        `Mode.SELF` is the agent's own behalf and takes no user. The live session of (`key`, agent, subject) is
+        `user` is asserted by this process; `subject_token` is the user's own, of an issuer that `[[users]]` names.
+        `Mode.SELF` is the agent's own behalf and takes neither. The live session of (`key`, agent, subject) is
         returned instead of a second one. Omitted scopes are all that the registry lists for
         the agent. Raises Denied, UnknownAgent, InvalidRequest.
         """
-        if subject_token is not None:
-            raise InvalidRequest(
-                "no issuer of users is trusted in process; name the user, or connect to a server",
-                code="invalid_request",
-            )
         request = RootRequest(
             mode=mode,
             user=self.user_id(user) if user is not None else None,
             evidence=Evidence.AGENT if mode is Mode.SELF else Evidence.ASSERTED,
+            subject_token=subject_token,
             requested=rights_from(self.registry, scopes, resources),
             ttl=seconds(ttl),
             task=task,

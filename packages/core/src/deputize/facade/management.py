@@ -5,16 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from deputize.authority.engine import Engine
-from deputize.authority.explain import Explanation, explain, suggest
-from deputize.authority.introspection import Introspection
-from deputize.authority.reported import record_report
+from deputize.authority.explain import Explanation
+from deputize.authority.protocol import AuthorityEngine
 from deputize.authority.revocation import Revocation
 from deputize.config import from_mappings
 from deputize.facade.audit_log import AuditLog
 from deputize.model.clock import Clock
 from deputize.model.failure import ConfigurationError, InvalidRequest
 from deputize.model.identity import local_user
+from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry, ToolEntry
+from deputize.model.report import Report
 from deputize.model.revocation import Kind
 
 T = TypeVar("T")
@@ -23,7 +24,8 @@ T = TypeVar("T")
 class Management:
     """Needs no session and changes none but by revoking."""
 
-    engine: Engine
+    engine: AuthorityEngine
+    _engine: Engine | None
     issuer: str
     _clock: Clock
     _durable: bool
@@ -56,7 +58,13 @@ class Management:
     @property
     def audit(self) -> AuditLog:
         """The log: search, checkpoint, verify."""
-        return AuditLog(self.engine.parts)
+        return AuditLog(self.embedded("the log").parts)
+
+    def embedded(self, what: str) -> Engine:
+        """The engine of this process. Raises ConfigurationError where the authority is a server's."""
+        if self._engine is None:
+            raise ConfigurationError(f"{what} is the server's; this process has no store")
+        return self._engine
 
     async def run(self, call: Callable[[], T], *, syncs: bool = False) -> T:
         """Run a blocking operation for an async caller: in a thread where it waits for a disk, else here.
@@ -123,7 +131,7 @@ class Management:
             old_resources if resources is None else resources,
             old_delegations if delegations is None else delegations,
         )
-        digest = self.engine.apply(
+        digest = self.embedded("its policy").apply(
             from_mappings(agents=mappings[0], resources=mappings[1], delegations=mappings[2], store=self._store_name)
         )
         self._mappings = mappings
@@ -131,7 +139,7 @@ class Management:
 
     def suggest(self, *, session: str | None = None) -> str:
         """TOML that would have allowed every refusal so far, all of them at once. To be reviewed and cut."""
-        return suggest(self.engine.parts, session)
+        return self.engine.suggest(session)
 
     def explain(
         self,
@@ -143,8 +151,7 @@ class Management:
         user: str | None = None,
     ) -> Explanation:
         """Dry run, hop by hop, of `user` > chain[0] > chain[1] ...; nothing is issued and nothing recorded."""
-        return explain(
-            self.engine.parts,
+        return self.engine.explain(
             chain=[self.agent_id(name) for name in chain],
             tool=tool,
             scopes=scopes,
@@ -174,7 +181,7 @@ class Management:
 
     def jwks(self) -> Mapping[str, object]:
         """The public keys that tokens are verified with (RFC 7517 §5)."""
-        return {"keys": self.engine.parts.keys.jwks()}
+        return {"keys": self.engine.jwks()}
 
     def record_call(
         self,
@@ -192,17 +199,18 @@ class Management:
         scopes: Sequence[str] = (),
     ) -> None:
         """What a resource server on this machine tells of a call: started, done, failed or denied."""
-        record_report(
-            self.engine.parts,
-            sid=sid,
-            txn=txn,
-            tool=tool,
-            outcome=outcome,
-            resource=resource,
-            sub=sub,
-            agent=agent,
-            jti=jti,
-            call_id=call_id,
-            code=code,
-            scopes=tuple(scopes),
+        self.engine.record_call(
+            Report(
+                sid=sid,
+                txn=txn,
+                tool=tool,
+                outcome=outcome,
+                resource=resource,
+                sub=sub,
+                agent=agent,
+                jti=jti,
+                call_id=call_id,
+                code=code,
+                scopes=tuple(scopes),
+            )
         )

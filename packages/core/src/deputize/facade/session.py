@@ -5,30 +5,31 @@ from dataclasses import replace
 from datetime import timedelta
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar
 
 from deputize.authority.journal import new_id
 from deputize.authority.opening import Opened
 from deputize.authority.revocation import Revocation
-from deputize.authority.subject import state_of
+from deputize.authority.tree import SessionTree
 from deputize.facade import ambient
 from deputize.facade.access import Access
 from deputize.facade.rights import rights_from
 from deputize.facade.tool_call import ToolCall
-from deputize.facade.tree import SessionTree, build_tree
 from deputize.model.event import Json
-from deputize.model.failure import AuthorityUnavailable, DeputizeError, InvalidRequest, InvalidToken
+from deputize.model.failure import AuthorityUnavailable, Denied, DeputizeError, InvalidRequest, InvalidToken
 from deputize.model.identity import short_name
 from deputize.model.registry import ToolEntry
+from deputize.model.report import Note
 from deputize.model.request import AccessRequest, HandOffRequest, RootRequest
 from deputize.model.resource import Right, check_scope
-from deputize.model.revocation import Kind
 from deputize.model.session import Mode, Node
 
 if TYPE_CHECKING:
     from deputize.facade.authority import Authority
 
 T = TypeVar("T")
+State = Literal["open", "closed", "expired", "revoked"]
+_STATES: Final[dict[str, State]] = {"open": "open", "closed": "closed", "expired": "expired", "revoked": "revoked"}
 TTL_LIMIT = 2**31  # seconds; beyond what any limit can be set to
 RENEW_BEFORE = 30  # seconds of a session token's life left when it is minted again
 
@@ -108,10 +109,9 @@ class Session:
         return self._parent
 
     @property
-    def state(self) -> Literal["open", "closed", "expired", "revoked"]:
+    def state(self) -> State:
         """As the store says now, ended ancestors included."""
-        parts = self.authority.engine.parts
-        return parts.store.read(lambda tx: state_of(tx, tx.line(self.node), parts.moment(tx))).value
+        return _STATES[self.authority.engine.state(self.node, self.shown)]
 
     def present(self, *, anew: bool = False) -> str:
         """The session token, minted again where it runs out. For the authority alone; not an access token."""
@@ -119,6 +119,13 @@ class Session:
             ending = self._opened.expires - self.authority.now() < min(RENEW_BEFORE, self._token_life() // 2)
             if anew or ending or self._opened.jkt != self.authority.engine.identity(self.node.agent).client.jkt:
                 self._opened = self._again(anew=anew)  # in a forked child the agent has another key
+            return self._opened.token
+
+    def shown(self) -> str:
+        """The session token for what permits nothing: the last one, where none is minted any more."""
+        try:
+            return self.present()
+        except Denied:
             return self._opened.token
 
     def presenting(self, ask: Callable[[str], T]) -> T:
@@ -137,7 +144,7 @@ class Session:
         return ask(self.present(anew=True))
 
     def _token_life(self) -> int:
-        return self.authority.engine.parts.limits.session_token_ttl
+        return self.authority.engine.token_life
 
     def _again(self, *, anew: bool) -> Opened:
         """The same request under the same key: the same session, a new token; presenter and policy asked afresh."""
@@ -260,11 +267,12 @@ class Session:
         detail: Mapping[str, Json] | None = None,
     ) -> None:
         """Record something that a framework tells of, e.g. `handoff.announced`."""
-        self.authority.engine.note(self.node, kind, "noted", tool=tool, call_id=call_id, detail=detail)
+        told = Note(kind=kind, outcome="noted", tool=tool, call_id=call_id, detail=detail or {})
+        self.authority.engine.note(self.node, told, self.shown)
 
     def tree(self) -> SessionTree:
         """This session and all below, with their tool calls."""
-        return build_tree(self.authority.engine.parts, self.node)
+        return self.authority.engine.tree(self.node, self.shown)
 
     def activate(self) -> Self:
         """Ambient until `close()`: for notebooks, where a `with` would end with the cell."""
@@ -273,12 +281,12 @@ class Session:
 
     def revoke(self, reason: str) -> Revocation:
         """Kill this session and all below, at once and finally."""
-        return self.authority.engine.revoke(Kind.SESSION, self.id, reason=reason, by=self.agent)
+        return self.authority.engine.revoke_session(self.node, reason, self.shown)
 
     def close(self) -> None:
         """An orderly end of this session and all below. Nothing happens where it has ended already."""
         ambient.release(self)
-        self.authority.engine.close_session(self.id)
+        self.authority.engine.close_session(self.node, self.shown)
 
     async def adelegate(
         self,
@@ -348,7 +356,7 @@ class Session:
     async def aclose(self) -> None:
         """`close`, without blocking the loop."""
         ambient.release(self)
-        await self.authority.run(lambda: self.authority.engine.close_session(self.id), syncs=True)
+        await self.authority.run(lambda: self.authority.engine.close_session(self.node, self.shown), syncs=True)
 
     def __enter__(self) -> Self:
         return self.activate()

@@ -1,5 +1,6 @@
 """A tool call: permission before the body, attribution around it, the outcome after it."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import RLock
@@ -12,6 +13,7 @@ from deputize.facade import ambient
 from deputize.facade.access import Access
 from deputize.model.failure import Denied, InvalidRequest
 from deputize.model.registry import ToolEntry
+from deputize.model.report import Note
 from deputize.model.request import CallRequest
 from deputize.model.resource import LOCAL_TOOLS
 
@@ -42,7 +44,7 @@ class ToolCall:
         self.scopes = entry.scopes
         self.to = to
         self.policies: tuple[str, ...] = ()
-        self.arguments = _canonical(args)  # canonical JSON; a keyed digest of it is recorded
+        self.arguments = _digest(args)  # all that leaves this process of them; its keyed digest is recorded
         self._access: dict[str, Access] = {}
         self._lock = RLock()
         self._token: Any = None
@@ -92,15 +94,15 @@ class ToolCall:
         detail: dict[str, Json] = {} if error is None else {"error": type(error).__name__[:64]}
         if isinstance(error, Denied):
             detail["refused"] = error.reference
-        self.session.authority.engine.note(
-            self.session.node,
-            "tool.finished" if error is None else "tool.failed",
-            "done" if error is None else "failed",
+        told = Note(
+            kind="tool.finished" if error is None else "tool.failed",
+            outcome="done" if error is None else "failed",
             tool=self.tool,
             call_id=self.call_id,
             resource=self.resource,
             detail=detail,
         )
+        self.session.authority.engine.note(self.session.node, told, self.session.shown)
 
     def __enter__(self) -> Self:
         self.start()
@@ -128,15 +130,16 @@ class ToolCall:
         return f"ToolCall({self.tool!r}, session={self.session.id!r})"
 
 
-def _canonical(args: Mapping[str, Any] | None) -> bytes | None:
-    """Arguments as bytes to be digested under the tree's key; what JSON has no form for is named by its type."""
+def _digest(args: Mapping[str, Any] | None) -> bytes | None:
+    """SHA-256 of the arguments as canonical JSON; what JSON has no form for is named by its type."""
     if args is None:
         return None
     try:
-        return orjson.dumps(
+        text = orjson.dumps(
             dict(args),
             option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
             default=lambda o: type(o).__name__,
         )
     except (orjson.JSONEncodeError, TypeError, ValueError, RecursionError):
-        return b"unserialisable"
+        text = b"unserialisable"
+    return hashlib.sha256(text).hexdigest().encode()

@@ -4,10 +4,12 @@ Tokens and arguments are left out of `repr`.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from deputize.model.resource import Right
 from deputize.model.session import Evidence, Mode
+
+ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  # a type's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +58,10 @@ class RootRequest:
     """A user, or an agent on its own behalf, starts a task. `ttl` in seconds, None for the default."""
 
     mode: Mode = Mode.ON_BEHALF_OF
-    user: str | None = None  # `<alias>|<sub>`; None in SELF
+    user: str | None = None  # `<alias>|<sub>`; None in SELF, and where `subject_token` names the user
     evidence: Evidence = Evidence.ASSERTED
+    subject_token: str | None = field(default=None, repr=False)  # of an issuer that `[[users]]` names
+    subject_token_type: str = ACCESS_TOKEN_TYPE  # RFC 8693 §3
     groups: tuple[str, ...] = ()
     cap: frozenset[Right] | None = None  # what the user's own token permits at most
     requested: frozenset[Right] | None = None  # None: all that the agent is registered for
@@ -112,5 +116,5 @@ class CallRequest:
     resource: str
     scopes: frozenset[str]
     call_id: str | None = None
-    arguments: bytes | None = field(default=None, repr=False)  # canonical JSON; only a keyed digest of it is recorded
+    arguments: bytes | None = field(default=None, repr=False)  # SHA-256 in hex; a keyed digest of it is recorded
     to: tuple[str, ...] = ()  # agents, by name or id; one of them must be open to a hand-off

@@ -19,7 +19,7 @@ MAX_SCOPE: Final = 128  # characters
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")
 _URN = re.compile(r"urn:[a-z0-9][a-z0-9-]{1,31}:[A-Za-z0-9._:/-]{1,200}\Z")
 _PRINTABLE = re.compile(r"[\x21\x23-\x7e]{1,512}\Z")
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 
 
@@ -84,7 +84,7 @@ def _check_url(resource: str, parts: SplitResult, port: int | None) -> None:
     problems = (
         (parts.scheme not in _DEFAULT_PORT, "a resource is an https URL or a URN"),
         (not host, "a resource names a host"),
-        (parts.scheme == "http" and host not in _LOOPBACK, "http is for loopback only"),
+        (parts.scheme == "http" and host not in LOOPBACK, "http is for loopback only"),
         ("#" in resource or "?" in resource, "a resource has no query and no fragment (RFC 8707 §2)"),
         ("@" in parts.netloc, "a resource carries no user information"),
         (

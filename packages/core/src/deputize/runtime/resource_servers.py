@@ -25,7 +25,7 @@ def verifier_for(authority: "Authority", resource: str, *, bound: float = BOUND)
     Keys and revocations come from the authority's store file, opened read-only; of a store in memory, from the
     authority itself. `bound`: seconds; what is known of revocations and is older is not believed.
     """
-    parts = authority.engine.parts
+    parts = authority.embedded("its store").parts
     url = parts.rules.configuration.store_url
     if url.endswith(_MEMORY):
         here = _InProcess(parts)
@@ -36,7 +36,7 @@ def verifier_for(authority: "Authority", resource: str, *, bound: float = BOUND)
 
 def report_rejections(authority: "Authority", *, resource: str, code: str, client: str, count: int) -> None:
     """Record requests at `resource` that no caller could be named for. `client`: an address; bound how often."""
-    record_rejections(authority.engine.parts, resource=resource, code=code, client=client, count=count)
+    record_rejections(authority.embedded("its store").parts, resource=resource, code=code, client=client, count=count)
 
 
 class _InProcess:

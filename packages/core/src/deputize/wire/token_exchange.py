@@ -19,12 +19,13 @@ ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  # a type's name
 SESSION: Final = "urn:deputize:params:oauth:token-type:session"
+SUBJECT_ASSERTION: Final = "urn:deputize:params:oauth:token-type:subject-assertion"
 MODE_PARAMETER: Final = "deputize_mode"  # vendor-prefixed, RFC 6749 §8.2
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 64
 MAX_AUDIENCE: Final = 512  # characters
 
-_SUBJECT_TYPES: Final = frozenset({ACCESS_TOKEN, JWT, ID_TOKEN, SESSION})
+_SUBJECT_TYPES: Final = frozenset({ACCESS_TOKEN, JWT, ID_TOKEN, SESSION, SUBJECT_ASSERTION})
 _ACTOR_TYPES: Final = frozenset({JWT})  # an identity (`wit+jwt`) and nothing else acts
 _REQUESTED_TYPES: Final = frozenset({ACCESS_TOKEN, JWT, SESSION})
 _REPEATABLE: Final = frozenset({"resource", "audience"})

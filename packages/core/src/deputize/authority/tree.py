@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import orjson
+
 from deputize.audit.record import open_body
 from deputize.authority.parts import Parts
 from deputize.authority.subject import state_of
@@ -11,8 +13,11 @@ from deputize.model.failure import plain
 from deputize.model.identity import short_name
 from deputize.model.session import Node
 from deputize.store.protocol import ReadTx
+from deputize.wire.json_strict import loads
+from deputize.wire.session_answer import bad_response
 
 RECORDS_MAX = 100_000
+MAX_DEPTH = 64  # of JSON: a tree is at most 16 sessions deep
 _OUTCOMES = {
     "tool.started": "running",
     "tool.finished": "done",
@@ -60,6 +65,26 @@ class SessionTree:
             "calls": [call.to_dict() for call in self.calls],
             "children": [child.to_dict() for child in self.children],
         }
+
+    def to_json(self) -> bytes:
+        """As it travels: `to_dict`, and of each call its reference, scopes and id."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> "SessionTree":
+        """The inverse of `to_json`. Raises InvalidRequest (`invalid_response`)."""
+        return cls._from(loads(raw, max_depth=MAX_DEPTH, refuse=bad_response))
+
+    @classmethod
+    def _from(cls, told: object) -> "SessionTree":
+        if not isinstance(told, dict):
+            raise bad_response("a tree is an object")
+        try:
+            calls = [Call(**{**call, "scopes": tuple(call["scopes"])}) for call in told["calls"]]
+            children = [cls._from(child) for child in told["children"]]
+            return cls(**{**told, "calls": calls, "children": children})
+        except (TypeError, KeyError, ValueError):
+            raise bad_response("the answer tells of a tree in another form") from None
 
     def walk(self) -> Iterator["SessionTree"]:
         """This node and all below, depth first."""

@@ -1,0 +1,331 @@
+"""The authority at a URL, with the meaning of the one in process: what is asked becomes requests, nothing is decided."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from deputize.authority.access import Issued
+from deputize.authority.calls import Permitted
+from deputize.authority.explain import Explanation
+from deputize.authority.identities import Identity
+from deputize.authority.opening import Opened
+from deputize.authority.protocol import Shown
+from deputize.authority.revocation import Revocation
+from deputize.authority.tree import SessionTree
+from deputize.client.http import Connection, Sending, fields
+from deputize.client.keyring import Keyring
+from deputize.client.operator import Operator, revocation_from
+from deputize.model.clock import Clock
+from deputize.model.identity import short_name
+from deputize.model.introspection import Introspection
+from deputize.model.registry import Registry
+from deputize.model.report import Note, Report
+from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RootRequest
+from deputize.model.resource import Right
+from deputize.model.revocation import Kind
+from deputize.model.session import Mode, Node
+from deputize.wire import client_assertion, introspection, subject_assertion, terms
+from deputize.wire import token_exchange as tx
+from deputize.wire.access_answer import AccessAnswer
+from deputize.wire.alg import LocalKey
+from deputize.wire.client_assertion import Credentials
+from deputize.wire.json_strict import dumps, loads
+from deputize.wire.registry_answer import RegistryAnswer
+from deputize.wire.session_answer import SessionAnswer, bad_response
+from deputize.wire.terms import Terms
+from deputize.wire.token_exchange import TokenExchangeRequest
+
+TOKEN: Final = "/token"  # noqa: S105  # a path
+WORKLOAD: Final = ""  # the keyring's name for this process's own workload
+
+
+class RemoteEngine:
+    """Thread-safe. Keys and identities live in this process's memory; tokens are held by the sessions alone."""
+
+    def __init__(
+        self, connection: Connection, keyring: Keyring, *, issuer: str, clock: Clock, operator: Operator
+    ) -> None:
+        self.issuer = issuer
+        self._operator = operator
+        self._connection = connection
+        self._keyring = keyring
+        self._clock = clock
+        told = RegistryAnswer.from_json(self._authenticated("/registry", WORKLOAD, asked="the registry"))
+        self._registry = told.registry
+        self.hosted = told.hosted
+        self._token_life = told.token_life
+
+    @property
+    def registry(self) -> Registry:
+        """What this workload may know of the registry, as it was told at the start."""
+        return self._registry
+
+    @property
+    def token_life(self) -> int:
+        """Seconds that a session token lives at most."""
+        return self._token_life
+
+    def identity(self, agent: str) -> Identity:
+        """The key and identity of an agent of this process, by id."""
+        return self._keyring.get(agent)
+
+    def renew_identities(self) -> None:
+        """Have the identities of this process issued anew, over the same keys."""
+        self._keyring.expire()
+
+    def open_root(self, agent: str, request: RootRequest) -> Opened:
+        """A root session of `agent`."""
+        identity = self.identity(agent)
+        said = Terms(
+            rights=self._filled(agent, request.requested),
+            ttl=request.ttl,
+            task=request.task,
+            key=request.key,
+            continues=request.continues,
+        )
+        grant = [("grant_type", "client_credentials")]
+        if request.mode is not Mode.SELF:
+            grant = tx.build_form(self._subject(identity, request))
+        asked = f"a session of {short_name(agent)}"
+        items = fields(grant, terms.build(said), self._credentials(identity))
+        return self._opened(identity.key, items, asked, again=request.key is not None)
+
+    def hand_off(self, agent: str, request: HandOffRequest) -> Opened:
+        """A child or link, presented by `agent`; the actor is another agent of this process."""
+        identity = self.identity(agent)
+        actor = self._known(request.to)
+        said = Terms(
+            rights=self._filled(actor.client.agent, request.requested),
+            ttl=request.ttl,
+            task=request.task,
+            key=request.key,
+        )
+        form = TokenExchangeRequest(
+            subject_token=request.subject_token,
+            subject_token_type=tx.SESSION,
+            actor_token=actor.token,
+            actor_token_type=tx.JWT,
+            requested_token_type=tx.SESSION,
+            mode=request.mode,
+        )
+        asked = f"a hand-off from {short_name(agent)} to {short_name(request.to)}"
+        items = fields(tx.build_form(form), terms.build(said), self._credentials(identity))
+        return self._opened(actor.key, items, asked, again=request.key is not None)
+
+    def access(self, agent: str, request: AccessRequest) -> Issued:
+        """Access from a session of `agent`."""
+        identity = self.identity(agent)
+        entry = self._registry.resource(request.resource)
+        bound = entry.binding != "bearer"
+        form = TokenExchangeRequest(
+            subject_token=request.subject_token,
+            subject_token_type=tx.SESSION,
+            resource=entry.url,
+            scope=tuple(sorted(request.scopes)),
+            mode=request.mode,
+        )
+        said = Terms(
+            ttl=request.ttl,
+            key=request.key,
+            tool=request.tool,
+            user=request.user,
+            reason=request.reason,
+            onward=request.onward,
+        )
+        asked = f"{short_name(agent)} may not use {request.tool or ' '.join(sorted(request.scopes))} at {entry.alias}"
+        raw = self._connection.send(
+            Sending(
+                method="POST",
+                path=TOKEN,
+                asked=asked,
+                items=fields(tx.build_form(form), terms.build(said), self._credentials(identity)),
+                key=identity.key if bound else None,
+                again=request.key is not None,
+            )
+        )
+        told = AccessAnswer.from_json(raw, jkt=identity.key.kid if bound else None)
+        if told.grant.resource != entry.url or not told.grant.scope <= request.scopes:
+            raise bad_response("the answer is for another resource or scope; it was thrown away")
+        binding = "DPoP" if told.grant.jkt else "Bearer"
+        return Issued(grant=told.grant, token=told.token, binding=binding, reissued=told.reissued)
+
+    def permit_call(self, agent: str, request: CallRequest) -> Permitted:
+        """Permission for one tool call in a session of `agent`."""
+        body: dict[str, object] = {
+            "tool": request.tool,
+            "resource": request.resource,
+            "scopes": sorted(request.scopes),
+            "call_id": request.call_id,
+            "arguments": request.arguments.decode() if request.arguments is not None else None,
+            "to": list(request.to),
+        }
+        told = self._holding(
+            "POST",
+            "/calls",
+            request.subject_token,
+            agent,
+            asked=f"{short_name(agent)} may not call {request.tool}",
+            body={name: value for name, value in body.items() if value is not None},
+        )
+        seq, policies = told.get("seq"), told.get("policies")
+        if type(seq) is not int or not isinstance(policies, list):
+            raise bad_response("the answer permits no call")
+        return Permitted(seq=seq, policies=tuple(str(policy) for policy in policies))
+
+    def note(self, node: Node, note: Note, shown: Shown) -> int:
+        """Record what came of something in a session."""
+        members = {name: getattr(note, name) for name in ("kind", "outcome", "tool", "call_id", "resource", "code")}
+        body = {name: value for name, value in members.items() if value is not None}
+        if note.detail:
+            body["detail"] = dict(note.detail)
+        told = self._holding("POST", "/notes", shown(), node.agent, asked=f"to tell of {note.kind}", body=body)
+        seq = told.get("seq")
+        return seq if isinstance(seq, int) else -1
+
+    def revoke_session(self, node: Node, reason: str, shown: Shown) -> Revocation:
+        """Its holder revokes a session."""
+        told = self._holding(
+            "POST", "/session/revoke", shown(), node.agent, asked=f"to revoke {node.sid}", body={"reason": reason}
+        )
+        return revocation_from(told)
+
+    def close_session(self, node: Node, shown: Shown) -> None:
+        """An orderly end of a session and all below."""
+        self._holding("POST", "/session/close", shown(), node.agent, asked=f"to close {node.sid}", body={}, again=True)
+
+    def state(self, node: Node, shown: Shown) -> str:
+        """open, closed, expired or revoked, ended ancestors included."""
+        asked = f"the state of {node.sid}"
+        told = self._holding("GET", "/session", shown(), node.agent, asked=asked, again=True)
+        return str(told.get("state"))
+
+    def tree(self, node: Node, shown: Shown) -> SessionTree:
+        """The session and all below it, with their tool calls."""
+        raw = self._held("GET", "/session/tree", shown(), node.agent, asked=f"the tree of {node.sid}", again=True)
+        return SessionTree.from_json(raw)
+
+    def introspect(self, token: str) -> Introspection:
+        """The state of a token that this workload holds, or that is for a resource of its own."""
+        raw = self._authenticated("/introspect", WORKLOAD, [("token", token)], asked="to introspect a token")
+        return introspection.decode(raw)
+
+    def jwks(self) -> list[dict[str, object]]:
+        """The public keys that tokens are verified with."""
+        raw = self._connection.send(Sending(method="GET", path="/jwks", asked="the key set", again=True))
+        keys = loads(raw, refuse=bad_response).get("keys")
+        if not isinstance(keys, list):
+            raise bad_response("the answer is no key set")
+        return keys
+
+    def revoke(self, kind: Kind, target: str, *, reason: str, by: str = "operator") -> Revocation:
+        """Revoke one target, as the operator whose token this process was given."""
+        del by  # who revokes is who the token says
+        return self._operator.revoke(kind, target, reason=reason)
+
+    def explain(
+        self, *, chain: Sequence[str], tool: str | None, scopes: Sequence[str], resource: str | None, user: str | None
+    ) -> Explanation:
+        """Dry run, hop by hop, as an operator."""
+        return self._operator.explain(chain=chain, tool=tool, scopes=scopes, resource=resource, user=user)
+
+    def suggest(self, session: str | None) -> str:
+        """TOML that would have allowed what was refused, as an operator."""
+        return self._operator.suggest(session)
+
+    def record_call(self, report: Report) -> None:
+        """What a resource server tells of a call with a token for it."""
+        members = {name: getattr(report, name) for name in ("jti", "tool", "outcome", "call_id", "code")}
+        body = {name: value for name, value in members.items() if value is not None}
+        told = dumps({**body, "scopes": list(report.scopes)}).decode()
+        self._authenticated("/reports", WORKLOAD, [("report", told)], asked="to report a call")
+
+    def close(self) -> None:
+        """Forget the keys and close the connection. Sessions live on at the server."""
+        self._keyring.forget()
+        self._connection.close()
+
+    def _subject(self, identity: Identity, request: RootRequest) -> TokenExchangeRequest:
+        """The user's own token; or the user's name, signed by the agent that says it."""
+        token, kind = request.subject_token, request.subject_token_type
+        if token is None:
+            kind = subject_assertion.TOKEN_TYPE
+            token = subject_assertion.encode(
+                identity.key,
+                agent=identity.client.agent,
+                user=request.user or "",
+                issuer=self.issuer,
+                now=self._clock.now(),
+            )
+        return TokenExchangeRequest(
+            subject_token=token, subject_token_type=kind, requested_token_type=tx.SESSION, mode=request.mode
+        )
+
+    def _filled(self, agent: str, requested: frozenset[Right] | None) -> frozenset[Right]:
+        """On the wire nothing left out means all: what was left out is what the registry lists for the agent."""
+        if requested is not None:
+            return requested
+        entry = self._registry.agent(agent)
+        return entry.rights if entry is not None else frozenset()
+
+    def _known(self, name: str) -> Identity:
+        """The identity of an agent by name or id; an unknown one is the authority's to refuse."""
+        entry = self._registry.agent(name)
+        return self.identity(entry.id if entry is not None else name)
+
+    def _credentials(self, identity: Identity) -> list[tuple[str, str]]:
+        assertion = client_assertion.encode(
+            identity.key, client_id=identity.client.agent, issuer=self.issuer, now=self._clock.now()
+        )
+        return client_assertion.build_fields(Credentials(assertion=assertion, identity=identity.token))
+
+    def _opened(self, key: LocalKey, items: tuple[tuple[str, str], ...], asked: str, *, again: bool) -> Opened:
+        raw = self._connection.send(Sending(method="POST", path=TOKEN, asked=asked, items=items, key=key, again=again))
+        told = SessionAnswer.from_json(raw)
+        expires = int(self._clock.now()) + told.expires_in
+        return Opened(
+            node=told.node,
+            token=told.token,
+            jkt=key.kid,
+            expires=expires,
+            narrowed=told.narrowed,
+            reissued=told.reissued,
+        )
+
+    def _holding(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        agent: str,
+        *,
+        asked: str,
+        body: Mapping[str, object] | None = None,
+        again: bool = False,
+    ) -> dict[str, object]:
+        """Speak for a session: its token, and a proof of the key that it is bound to."""
+        return loads(self._held(method, path, token, agent, asked=asked, body=body, again=again), refuse=bad_response)
+
+    def _held(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        agent: str,
+        *,
+        asked: str,
+        body: Mapping[str, object] | None = None,
+        again: bool = False,
+    ) -> bytes:
+        told = dict(body) if body is not None else None
+        key = self.identity(agent).key
+        return self._connection.send(
+            Sending(method=method, path=path, asked=asked, body=told, key=key, token=token, again=again)
+        )
+
+    def _authenticated(
+        self, path: str, name: str, items: Sequence[tuple[str, str]] = (), *, asked: str, again: bool = True
+    ) -> bytes:
+        """Ask as a client: this process's workload, or one of its agents."""
+        credentials = self._credentials(self.identity(name))
+        return self._connection.send(
+            Sending(method="POST", path=path, asked=asked, items=fields(items, credentials), again=again)
+        )

@@ -1,0 +1,74 @@
+"""The keys of this process and the identities over them. Made in memory, never written, gone with the process."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Final
+
+from deputize.authority.identities import Identity
+from deputize.model.clock import Clock
+from deputize.model.request import Client
+from deputize.wire.alg import LocalKey, generate
+
+RENEW_AT: Final = 2  # renewed when an identity's life is at one half
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """An identity as the authority gave it. `expires_in` in seconds."""
+
+    token: str = field(repr=False)
+    subject: str
+    workload: str
+    method: str
+    expires_in: int
+
+
+Ask = Callable[[str, LocalKey], Issued]
+
+
+class Keyring:
+    """One key and identity for each name. A forked child makes its own: no private key moves between processes."""
+
+    def __init__(self, *, algorithm: str, clock: Clock, ask: Ask) -> None:
+        self._algorithm = algorithm
+        self._clock = clock
+        self._ask = ask
+        self._held: dict[str, tuple[Identity, float]] = {}
+        self._lock = RLock()
+        self._owner = os.getpid()
+
+    def get(self, name: str) -> Identity:
+        """The identity of `name`, asked for at first use and renewed at half of its life, over the same key."""
+        self._look_for_fork()
+        held = self._held.get(name)
+        if held is not None and self._clock.now() < held[1]:
+            return held[0]
+        with self._lock:
+            held = self._held.get(name)
+            if held is None or self._clock.now() >= held[1]:
+                held = self._renewed(name, held[0].key if held is not None else generate(self._algorithm))
+                self._held[name] = held
+            return held[0]
+
+    def expire(self) -> None:
+        """Ask for each anew at its next use, over the same key."""
+        with self._lock:
+            self._held = {name: (identity, float("-inf")) for name, (identity, _) in self._held.items()}
+
+    def forget(self) -> None:
+        """At the end."""
+        with self._lock:
+            self._held.clear()
+
+    def _renewed(self, name: str, key: LocalKey) -> tuple[Identity, float]:
+        told = self._ask(name, key)
+        now = self._clock.now()
+        client = Client(agent=told.subject, jkt=key.kid, workload=told.workload, attestation=told.method)
+        identity = Identity(client, key, told.token, int(now) + told.expires_in)
+        return identity, now + told.expires_in / RENEW_AT
+
+    def _look_for_fork(self) -> None:
+        if self._owner != os.getpid():
+            self._lock, self._held, self._owner = RLock(), {}, os.getpid()

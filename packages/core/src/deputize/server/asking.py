@@ -1,0 +1,83 @@
+"""What an authenticated client asks about: tokens, the registry; and what it tells: calls that it received."""
+
+from starlette.responses import Response
+
+from deputize.authority.visible import answer_for, hosted, is_resource, registry_for
+from deputize.model.failure import InvalidRequest, NotFound
+from deputize.model.report import Report
+from deputize.model.request import Client
+from deputize.model.revocation import Kind
+from deputize.server import answers
+from deputize.server.holding import only, text, texts
+from deputize.server.incoming import Incoming
+from deputize.server.service import Service
+from deputize.wire import introspection
+from deputize.wire.json_strict import loads
+from deputize.wire.registry_answer import RegistryAnswer
+
+Items = list[tuple[str, str]]
+REPORT = "report"
+
+
+def introspect(service: Service, incoming: Incoming, items: Items, client: Client) -> Response:
+    """`POST /introspect` (RFC 7662)."""
+    del incoming
+    engine = service.engine
+    told = answer_for(engine.parts, client, engine.introspect(introspection.token_of(items)))
+    return answers.json(introspection.encode(told))
+
+
+def revoke(service: Service, incoming: Incoming, items: Items, client: Client) -> Response:
+    """`POST /revoke` (RFC 7009): a token that the client holds. What is unknown is 200, another's is refused."""
+    del incoming
+    engine = service.engine
+    told = engine.introspect(introspection.token_of(items))
+    if told.active and told.jti is not None:
+        if told.client_id not in {client.agent, *hosted(engine.parts, client)}:
+            raise InvalidRequest("the token is another client's (RFC 7009 §2.1)", code="unauthorized_client")
+        engine.revoke(Kind.TOKEN, told.jti, reason="revoked by its client", by=client.agent)
+    return answers.members()
+
+
+def registry(service: Service, incoming: Incoming, items: Items, client: Client) -> Response:
+    """`POST /registry`: what the client's workload may know of agents and resources."""
+    del incoming, items
+    parts = service.engine.parts
+    agents = hosted(parts, client)
+    told = RegistryAnswer(
+        registry=registry_for(service.engine.registry, agents),
+        hosted=agents,
+        token_life=parts.limits.session_token_ttl,
+    )
+    return answers.json(told.to_json())
+
+
+def report(service: Service, incoming: Incoming, items: Items, client: Client) -> Response:
+    """`POST /reports`: a resource server tells of a call. It names the token by its `jti`, of its own resource alone.
+
+    Session, subject and agent are the grant's, whatever the report says; a grant of another resource looks like none.
+    """
+    del incoming
+    parts = service.engine.parts
+    body = loads(next((value for name, value in items if name == REPORT), "").encode(), refuse=InvalidRequest)
+    only(body, {"jti", "tool", "outcome", "call_id", "code", "scopes"})
+    jti = text(body, "jti")
+    grant = parts.store.read(lambda tx: tx.grant(jti))
+    if grant is None or not is_resource(parts, client, grant.resource):
+        raise NotFound("no such token was given for a resource of yours")
+    service.engine.record_call(
+        Report(
+            sid=grant.sid,
+            txn=grant.txn,
+            tool=text(body, "tool"),
+            outcome=text(body, "outcome"),
+            resource=grant.resource,
+            sub=grant.sub,
+            agent=grant.agent,
+            jti=grant.jti,
+            call_id=text(body, "call_id", None) or None,
+            code=text(body, "code", None) or None,
+            scopes=texts(body, "scopes"),
+        )
+    )
+    return answers.members()
