@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deputize.authority.revocation import Revocation as Revocation
     from deputize.authority.tree import SessionTree as SessionTree
+    from deputize.client.feed import HttpRevocations as HttpRevocations
+    from deputize.client.jwks import HttpKeys as HttpKeys
     from deputize.errors import AttestationFailed as AttestationFailed
     from deputize.errors import AuthorityUnavailable as AuthorityUnavailable
     from deputize.errors import ConfigurationError as ConfigurationError
@@ -42,6 +44,8 @@ _NAMES = {
     "Denial": "deputize.errors",
     "Denied": "deputize.errors",
     "DeputizeError": "deputize.errors",
+    "HttpKeys": "deputize.client.jwks",
+    "HttpRevocations": "deputize.client.feed",
     "IntegrityError": "deputize.errors",
     "Introspection": "deputize.model.introspection",
     "InvalidRequest": "deputize.errors",

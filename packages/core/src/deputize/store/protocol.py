@@ -68,8 +68,13 @@ class ReadTx(Protocol):
         """Every row, of any kind, that names one of `ids`, in the order of the log; in one query."""
         ...
 
-    def revocations(self, *, after_seq: int = -1) -> list[RevocationEntry]:
-        """Rows whose record came after `after_seq`, in the order of the log."""
+    def revocations(
+        self, *, after_seq: int = -1, live_at: int | None = None, limit: int | None = None
+    ) -> list[RevocationEntry]:
+        """Rows whose record came after `after_seq`, in the order of the log; the first `limit` of them.
+
+        `live_at` (seconds) keeps those whose `until` is not before it.
+        """
         ...
 
     def keys(self) -> list[KeyRow]:

@@ -26,6 +26,8 @@ _FOUND: Final = f"select {codec.RECORD_COLUMNS} from records where "  # noqa: S6
 _REVOCATION: Final = "select kind, id, at, until, before, seq, reason from revocations "
 _BY_ID: Final = _REVOCATION + "where id = ?"
 _MAX_SEQ: Final = 2**63 - 1
+_ALWAYS: Final = -(2**63)
+_NO_LIMIT: Final = -1
 
 
 @lru_cache(maxsize=128)
@@ -125,9 +127,14 @@ class SqliteRead:
             entries += map(codec.revocation_from, self._db.execute(_times(_BY_ID, len(some)), some).fetchall())
         return sorted(entries, key=lambda entry: entry.seq)
 
-    def revocations(self, *, after_seq: int = -1) -> list[RevocationEntry]:
+    def revocations(
+        self, *, after_seq: int = -1, live_at: int | None = None, limit: int | None = None
+    ) -> list[RevocationEntry]:
         """See ReadTx."""
-        rows = self._db.execute(_REVOCATION + "where seq > ? order by seq, kind, id", (after_seq,)).fetchall()
+        rows = self._db.execute(
+            _REVOCATION + "where seq > ? and until >= ? order by seq, kind, id limit ?",
+            (after_seq, _ALWAYS if live_at is None else live_at, _NO_LIMIT if limit is None else limit),
+        ).fetchall()
         return [codec.revocation_from(row) for row in rows]
 
     def keys(self) -> list[KeyRow]:

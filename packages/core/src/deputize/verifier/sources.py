@@ -94,9 +94,9 @@ class RevocationSet:
             return next(kind for sid in sids if (kind := self._sids.get(sid)) is not None)
         if jti in self._tokens:
             return Kind.TOKEN
-        if not self._agents.keys().isdisjoint(agents) and any(_reaches(self._agents, one, iat) for one in agents):
+        if not self._agents.keys().isdisjoint(agents) and any(reaches(self._agents, one, iat) for one in agents):
             return Kind.AGENT
-        if sub in self._users and _reaches(self._users, sub, iat):
+        if sub in self._users and reaches(self._users, sub, iat):
             return Kind.USER
         return Kind.KEY if kid in self._keys else None
 
@@ -123,7 +123,7 @@ class MemoryRevocations:
         return 0.0
 
 
-def _reaches(revoked: dict[str, int | None], name: str, iat: int) -> bool:
+def reaches(revoked: dict[str, int | None], name: str, iat: int) -> bool:
     """Whether a token issued at `iat` is dead: always where no `before` was given."""
     if name not in revoked:
         return False
