@@ -2,8 +2,8 @@
 # ruff: noqa: ARG002  # the signatures are LangChain's
 
 import asyncio
-import importlib.metadata
 import contextvars
+import importlib.metadata
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID

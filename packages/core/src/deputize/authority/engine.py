@@ -78,7 +78,7 @@ class Engine:
             keys=keys,
             attested=attested,
         )
-        self._tokens = Tokens()
+        self.tokens = Tokens()
         self._identities = Identities(self.parts, configuration.algorithm)
         claim(store, configuration, write=decides)
         if decides:
@@ -92,7 +92,7 @@ class Engine:
         """In a forked child: keys do not move between processes, so it makes its own."""
         self.parts.keys.forked()
         self._identities.forked()
-        self._tokens.clear()
+        self.tokens.clear()
 
     @property
     def registry(self) -> Registry:
@@ -129,19 +129,19 @@ class Engine:
 
     def hand_off_of(self, client: Client, request: HandOffRequest) -> opening.Opened:
         """A child or link, presented by a client that was authenticated elsewhere."""
-        return opening.hand_off(self.parts, self._tokens, client, request)
+        return opening.hand_off(self.parts, self.tokens, client, request)
 
     def access_of(self, client: Client, request: AccessRequest) -> Issued:
         """Access, presented by a client that was authenticated elsewhere."""
-        return issue_access(self.parts, self._tokens, client, request)
+        return issue_access(self.parts, self.tokens, client, request)
 
     def permit_call_of(self, client: Client, request: CallRequest) -> calls.Permitted:
         """Permission for one tool call, presented by a client that was authenticated elsewhere."""
-        return calls.permit_call(self.parts, self._tokens, client, request)
+        return calls.permit_call(self.parts, self.tokens, client, request)
 
     def identity_claims(self, token: str) -> IdentityClaims:
         """What an identity of ours says, its key and form checked. Raises InvalidToken."""
-        return self._tokens.identity(self.parts, token, self.parts.now())[0]
+        return self.tokens.identity(self.parts, token, self.parts.now())[0]
 
     def session(self, sid: str) -> Node:
         """A session as it was made; what can change of it is asked for apart. Raises NotFound."""
@@ -166,7 +166,7 @@ class Engine:
         """
         parts = self.parts
         if not lapsed:
-            return self._tokens.session(parts, token, parts.now())[0]
+            return self.tokens.session(parts, token, parts.now())[0]
         return session_token.decode(
             token, issuer=parts.issuer, key_for=parts.keys.verifying, now=parts.now(), leeway=LAPSED
         )
@@ -251,7 +251,7 @@ class Engine:
 
     def forget_inputs(self) -> None:
         """Drop the caches of verified inputs, so that the next exchange verifies them again."""
-        self._tokens.clear()
+        self.tokens.clear()
 
     def close(self) -> None:
         """End the lease of this process's key and close the store. Sessions live on in a file store."""

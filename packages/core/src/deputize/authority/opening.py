@@ -54,7 +54,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     if request.mode is Mode.IMPERSONATION:
         raise InvalidRequest("impersonation is asked for at access, of one resource; no session opens in it")
     if request.subject_token is not None:
-        request = _with_subject(parts, case, request)
+        request = _with_subject(request)
     if (request.mode is Mode.SELF) is (request.user is not None):
         raise InvalidRequest("a user is named exactly where the session is not the agent's own (mode)")
     agent = _registered(case, client.agent)
@@ -111,7 +111,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     return _commit(parts, case, plan, allowed)
 
 
-def _with_subject(parts: Parts, case: Case, request: RootRequest) -> RootRequest:
+def _with_subject(request: RootRequest) -> RootRequest:
     """The user whom a token proves, in place of a name that somebody said."""
     if request.user is not None:
         raise InvalidRequest("a user is named, or proved by a token; not both")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from deputize.attestation.deciding import hosts
 from deputize.authority.parts import Parts
 from deputize.model.identity import short_name
 from deputize.model.introspection import INACTIVE, Introspection
@@ -12,10 +13,12 @@ from deputize.model.resource import LOCAL_TOOLS
 
 def hosted(parts: Parts, client: Client) -> tuple[str, ...]:
     """The agents (ids) that the client's workload hosts by the rules of now."""
-    if client.workload == parts.attested.workload:
-        return tuple(sorted(parts.attested.agents))
-    rules = parts.rules.configuration.attestation_rules
-    return tuple(sorted({agent for rule in rules if rule.workload == client.workload for agent in rule.agents}))
+    rules, registry = parts.rules.configuration.attestation_rules, parts.rules.registry
+    here = parts.attested.agents if client.workload == parts.attested.workload else frozenset()
+    named = {agent for rule in rules if rule.workload == client.workload for agent in rule.agents}
+    method = client.attestation
+    found = {a for a in named if hosts(rules, registry, workload=client.workload, method=method, agent=a)}
+    return tuple(sorted(found | here))
 
 
 def registry_for(registry: Registry, agents: tuple[str, ...]) -> Registry:

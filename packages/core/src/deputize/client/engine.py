@@ -1,4 +1,4 @@
-"""The authority at a URL, with the meaning of the one in process: what is asked becomes requests, nothing is decided."""
+"""The authority at a URL, with the meaning of the one in process: what is asked becomes requests; it decides."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

@@ -32,6 +32,7 @@ class Sending:
     method: str
     path: str
     asked: str  # for messages
+    url: str | None = None  # whole, where it is not below the base
     items: tuple[tuple[str, str], ...] | None = None
     body: dict[str, object] | None = None
     key: ProofKey | None = None
@@ -88,7 +89,7 @@ class Connection:
         raise AuthorityUnavailable("the authority could not be reached")
 
     def _request(self, sending: Sending) -> httpx.Request:
-        url = self.base + sending.path
+        url = sending.url or self.base + sending.path
         headers: dict[str, str] = {}
         content: bytes | None = None
         if sending.items is not None:

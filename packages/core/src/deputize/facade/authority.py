@@ -1,12 +1,13 @@
 """Authority: issues identities, sessions and access. Here in process; a server's client has the same surface."""
 
+import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from os import PathLike, fspath
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from deputize.authority.engine import Engine, store_of
 from deputize.authority.journal import new_id
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from deputize.client.evidence import Attestor
 
 T = TypeVar("T")
+OPERATOR_TOKEN: Final = "DEPUTIZE_TOKEN"  # noqa: S105  # a variable's name
 
 
 class Authority(Management):
@@ -91,7 +93,7 @@ class Authority(Management):
         `attestor` None tries what this machine offers and says which. Raises AttestationFailed,
         AuthorityUnavailable.
         """
-        from deputize.client.engine import RemoteEngine  # noqa: PLC0415  # an embedded authority needs no client
+        from deputize.client.connect import connect  # noqa: PLC0415  # an embedded authority needs no client
 
         self = cls.__new__(cls)
         self._mappings = None
@@ -99,7 +101,14 @@ class Authority(Management):
         self._clock = clock or SystemClock()
         self._engine = None
         self._filed = self._durable = True  # whatever is asked waits, for the network
-        remote = RemoteEngine.connect(url, agents=agents, attestor=attestor, timeout=timeout, clock=self._clock)
+        remote = connect(
+            url,
+            agents=agents,
+            attestor=attestor,
+            timeout=timeout,
+            clock=self._clock,
+            operator_token=lambda: os.environ.get(OPERATOR_TOKEN),
+        )
         self.issuer = remote.issuer
         self._hold(remote)
         return self

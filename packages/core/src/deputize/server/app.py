@@ -1,7 +1,8 @@
 """The ASGI application: which request goes where, and what is common to all of them."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -12,19 +13,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deputize.audit.checkpoint import new_key, origin_of
+from deputize.authority.client_auth import Authenticated
 from deputize.authority.engine import Engine
+from deputize.authority.evidence_keys import Bundles, EvidenceKeys
+from deputize.authority.feed import Feed
+from deputize.authority.log_keys import publish_log_key
 from deputize.model.failure import DeputizeError
 from deputize.model.request import Client
-from deputize.server import answers, asking, holding, status, token
+from deputize.server import answers, asking, holding, identities, status, token
+from deputize.server.feed import FeedEndpoints
+from deputize.server.feed_hub import FeedHub
 from deputize.server.incoming import Incoming, read
 from deputize.server.service import Service
 from deputize.wire.json_strict import dumps
+from deputize.wire.metadata import WELL_KNOWN
+from deputize.wire.workload_grants import GRANTS
 
 THREADS = 64  # requests that are decided at a time; others wait
 MAX_BODY = 64 * 1024  # bytes
 
 Plain = Callable[[Service, Incoming], Response]
-Authenticated = Callable[[Service, Incoming, list[tuple[str, str]], Client], Response]
+Form = Callable[[Service, Incoming, list[tuple[str, str]], Authenticated], Response]
 _LOG = logging.getLogger("deputize.server")
 
 
@@ -36,14 +46,31 @@ class Limits:
     threads: int = THREADS
 
 
-def create_app(engine: Engine, *, limits: Limits | None = None) -> Starlette:
+def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles | None = None) -> Starlette:
     """The authority as an ASGI application. The caller closes `engine` after the application has ended.
 
-    Its URLs begin with the issuer: mount it where the issuer's path says, or behind a proxy that does.
+    Its URLs begin with the issuer: mount it where the issuer's path says, or behind a proxy that does. `bundles`
+    reads trust bundles from a SPIFFE Workload API.
     """
     bounds = limits or Limits()
-    service = Service(engine=engine, base=engine.parts.issuer)
+    parts = engine.parts
+    keys = EvidenceKeys(clock=parts.clock, bundles=bundles)
+    service = Service(engine=engine, base=parts.issuer, evidence_keys=keys)
     slots = anyio.CapacityLimiter(bounds.threads)
+    hub = FeedHub(_feed(engine))
+
+    async def who(request: Request) -> Client:
+        incoming = await read(request, limit=bounds.max_body)
+        found = await anyio.to_thread.run_sync(lambda: service.authenticated(incoming.form(), incoming), limiter=slots)
+        return found.client
+
+    feed = FeedEndpoints(hub, parts.keys, who)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        del app
+        yield
+        hub.stop()
 
     def route(path: str, method: str, run: Plain) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -55,12 +82,12 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> Starlette:
 
         return Route(path, endpoint, methods=[method])
 
-    def form(path: str, run: Authenticated) -> Route:
+    def form(path: str, run: Form) -> Route:
         return route(path, "POST", _after_authentication(run))
 
     return Starlette(
         routes=[
-            form("/token", token.token),
+            route("/token", "POST", _token),
             form("/introspect", asking.introspect),
             form("/revoke", asking.revoke),
             form("/registry", asking.registry),
@@ -71,29 +98,53 @@ def create_app(engine: Engine, *, limits: Limits | None = None) -> Starlette:
             route("/session/tree", "GET", holding.tree),
             route("/session/close", "POST", holding.close),
             route("/session/revoke", "POST", holding.revoke),
-            route("/jwks", "GET", status.jwks),
+            Route("/jwks", feed.jwks, methods=["GET"]),
+            Route("/revocations", feed.revocations, methods=["POST"]),
+            Route("/checkpoint", feed.checkpoint, methods=["POST"]),
+            route(WELL_KNOWN, "GET", status.metadata),
             route("/healthz", "GET", status.healthy),
             route("/readyz", "GET", status.ready),
         ],
+        lifespan=lifespan,
         exception_handlers={HTTPException: _unknown, Exception: _unexpected},
     )
 
 
-def _after_authentication(run: Authenticated) -> Plain:
+def _feed(engine: Engine) -> Feed:
+    """The feed over this process's store. Its heartbeats are signed by a key that stands in the log."""
+    parts = engine.parts
+    key = new_key(origin_of(parts.issuer))
+    publish_log_key(parts.store, key, parts.clock)
+    return Feed(issuer=parts.issuer, store=parts.store, clock=parts.clock, key=key, unanchored=True)
+
+
+def _after_authentication(run: Form) -> Plain:
     """Before the client is authenticated nothing is told but `error`."""
 
     def endpoint(service: Service, incoming: Incoming) -> Response:
         try:
             items = incoming.form()
-            client = service.client(items, incoming)
+            who = service.authenticated(items, incoming)
         except DeputizeError as error:
             return answers.refusal(error, authenticated=False)
         try:
-            return run(service, incoming, items, client)
+            return run(service, incoming, items, who)
         except DeputizeError as error:
             return answers.refusal(error, authenticated=True)
 
     return endpoint
+
+
+def _token(service: Service, incoming: Incoming) -> Response:
+    """A workload that has no name yet shows evidence; everybody else authenticates first."""
+    try:
+        items = incoming.form()
+        grant = token.grant_type(items)
+        if grant in GRANTS:
+            return identities.attested(service, incoming, items, grant)
+    except DeputizeError as error:
+        return answers.refusal(error, authenticated=False)
+    return _after_authentication(token.token)(service, incoming)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

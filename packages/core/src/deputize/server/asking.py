@@ -2,10 +2,10 @@
 
 from starlette.responses import Response
 
+from deputize.authority.client_auth import Authenticated
 from deputize.authority.visible import answer_for, hosted, is_resource, registry_for
 from deputize.model.failure import InvalidRequest, NotFound
 from deputize.model.report import Report
-from deputize.model.request import Client
 from deputize.model.revocation import Kind
 from deputize.server import answers
 from deputize.server.holding import only, text, texts
@@ -19,31 +19,31 @@ Items = list[tuple[str, str]]
 REPORT = "report"
 
 
-def introspect(service: Service, incoming: Incoming, items: Items, client: Client) -> Response:
+def introspect(service: Service, incoming: Incoming, items: Items, who: Authenticated) -> Response:
     """`POST /introspect` (RFC 7662)."""
     del incoming
     engine = service.engine
-    told = answer_for(engine.parts, client, engine.introspect(introspection.token_of(items)))
+    told = answer_for(engine.parts, who.client, engine.introspect(introspection.token_of(items)))
     return answers.json(introspection.encode(told))
 
 
-def revoke(service: Service, incoming: Incoming, items: Items, client: Client) -> Response:
+def revoke(service: Service, incoming: Incoming, items: Items, who: Authenticated) -> Response:
     """`POST /revoke` (RFC 7009): a token that the client holds. What is unknown is 200, another's is refused."""
     del incoming
     engine = service.engine
     told = engine.introspect(introspection.token_of(items))
     if told.active and told.jti is not None:
-        if told.client_id not in {client.agent, *hosted(engine.parts, client)}:
+        if told.client_id not in {who.client.agent, *hosted(engine.parts, who.client)}:
             raise InvalidRequest("the token is another client's (RFC 7009 §2.1)", code="unauthorized_client")
-        engine.revoke(Kind.TOKEN, told.jti, reason="revoked by its client", by=client.agent)
+        engine.revoke(Kind.TOKEN, told.jti, reason="revoked by its client", by=who.client.agent)
     return answers.members()
 
 
-def registry(service: Service, incoming: Incoming, items: Items, client: Client) -> Response:
+def registry(service: Service, incoming: Incoming, items: Items, who: Authenticated) -> Response:
     """`POST /registry`: what the client's workload may know of agents and resources."""
     del incoming, items
     parts = service.engine.parts
-    agents = hosted(parts, client)
+    agents = hosted(parts, who.client)
     told = RegistryAnswer(
         registry=registry_for(service.engine.registry, agents),
         hosted=agents,
@@ -52,7 +52,7 @@ def registry(service: Service, incoming: Incoming, items: Items, client: Client)
     return answers.json(told.to_json())
 
 
-def report(service: Service, incoming: Incoming, items: Items, client: Client) -> Response:
+def report(service: Service, incoming: Incoming, items: Items, who: Authenticated) -> Response:
     """`POST /reports`: a resource server tells of a call. It names the token by its `jti`, of its own resource alone.
 
     Session, subject and agent are the grant's, whatever the report says; a grant of another resource looks like none.
@@ -63,7 +63,7 @@ def report(service: Service, incoming: Incoming, items: Items, client: Client) -
     only(body, {"jti", "tool", "outcome", "call_id", "code", "scopes"})
     jti = text(body, "jti")
     grant = parts.store.read(lambda tx: tx.grant(jti))
-    if grant is None or not is_resource(parts, client, grant.resource):
+    if grant is None or not is_resource(parts, who.client, grant.resource):
         raise NotFound("no such token was given for a resource of yours")
     service.engine.record_call(
         Report(

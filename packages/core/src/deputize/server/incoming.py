@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from deputize.model.failure import InvalidRequest, InvalidToken
+from deputize.model.request import PeerCredentials
 from deputize.wire.json_strict import loads
 from deputize.wire.token_exchange import form_items
 
 _JSON_DEPTH = 8
+PEER = "deputize.peer"  # of a request's state, set by the protocol that accepted its connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class Incoming:
     proof: str | None
     query: tuple[tuple[str, str], ...]
     address: str
+    peer: PeerCredentials | None = None  # over a Unix-domain socket: what the kernel says
 
     def form(self) -> list[tuple[str, str]]:
         """The fields of a form, in order. Raises InvalidRequest."""
@@ -52,6 +55,7 @@ async def read(request: Request, *, limit: int) -> Incoming:
         proof=proofs[0] if proofs else None,
         query=tuple(request.query_params.multi_items()),
         address=request.client.host if request.client is not None else "",
+        peer=request.scope.get("state", {}).get(PEER),
     )
 
 

@@ -1,9 +1,11 @@
 """What every endpoint has: the engine, the URL that it is known by, and who is asking."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deputize.authority.client_auth import client_of
+from deputize.authority.client_auth import Authenticated, authenticate
 from deputize.authority.engine import Engine
+from deputize.authority.evidence_keys import EvidenceKeys
 from deputize.model.failure import InvalidToken, NotFound
 from deputize.model.request import Client
 from deputize.model.session import Node
@@ -30,6 +32,7 @@ class Service:
 
     engine: Engine
     base: str
+    evidence_keys: EvidenceKeys
 
     @property
     def now(self) -> int:
@@ -40,19 +43,14 @@ class Service:
         """The URL that the client sent its request to, as the operator wrote it."""
         return self.base.rstrip("/") + incoming.path
 
-    def client(self, items: list[tuple[str, str]], incoming: Incoming) -> Client:
+    def authenticated(self, items: Sequence[tuple[str, str]], incoming: Incoming) -> Authenticated:
         """Client authentication: `private_key_jwt` by the key of an identity of ours, and nothing beside it.
 
-        Whatever fails is `invalid_client`, and nothing more is told (RFC 6749 §5.2).
+        Whatever fails is `invalid_client`, and nothing more is told (RFC 6749 §5.2). Two methods are
+        `invalid_request`.
         """
-        try:
-            shown = client_assertion.credentials(items, authorization=incoming.authorization)
-            client = client_of(self.engine.parts, identity=shown.identity, assertion=shown.assertion)
-        except InvalidToken:
-            raise unauthenticated() from None
-        if shown.client_id not in {None, client.agent}:
-            raise unauthenticated()
-        return client
+        shown = client_assertion.credentials(items, authorization=incoming.authorization)
+        return authenticate(self.engine.parts, self.engine.tokens, shown)
 
     def proved_key(self, incoming: Incoming, *, jkt: str | None = None, access_token: str | None = None) -> str:
         """The thumbprint of the key that the request's proof shows. Raises InvalidToken (`invalid_dpop_proof`)."""

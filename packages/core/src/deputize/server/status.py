@@ -7,15 +7,16 @@ from deputize.server import answers
 from deputize.server.incoming import Incoming
 from deputize.server.service import Service
 from deputize.wire.json_strict import dumps
+from deputize.wire.metadata import build
 
-KEYS_MAX_AGE = 60  # seconds
+METADATA_MAX_AGE = 300  # seconds
 
 
-def jwks(service: Service, incoming: Incoming) -> Response:
-    """`GET /jwks` (RFC 7517 §5)."""
+def metadata(service: Service, incoming: Incoming) -> Response:
+    """`GET /.well-known/oauth-authorization-server` (RFC 8414 §3)."""
     del incoming
-    body = dumps({"keys": service.engine.jwks()})
-    return answers.json(body, headers={"Cache-Control": f"public, max-age={KEYS_MAX_AGE}"})
+    body = build(service.engine.parts.issuer)
+    return answers.json(body, headers={"Cache-Control": f"public, max-age={METADATA_MAX_AGE}"})
 
 
 def healthy(service: Service, incoming: Incoming) -> Response:

@@ -6,20 +6,19 @@ from typing import Final, NoReturn, TypeVar
 
 from starlette.responses import Response
 
+from deputize.authority.client_auth import Authenticated, asserted_user
 from deputize.authority.opening import Opened
 from deputize.authority.refusal import Case, decided
 from deputize.model.failure import DeputizeError, InvalidRequest, InvalidToken
 from deputize.model.request import AccessRequest, Client, HandOffRequest, RootRequest
 from deputize.model.resource import Right, check_resource, parse_scope, rights_of
 from deputize.model.session import Evidence, Mode
-from deputize.server import answers
+from deputize.server import answers, identities
 from deputize.server.incoming import Incoming
 from deputize.server.service import Service
-from deputize.wire import client_assertion, subject_assertion
 from deputize.wire import terms as wire_terms
 from deputize.wire import token_exchange as tx
 from deputize.wire.access_answer import AccessAnswer
-from deputize.wire.jwk import verifying_key
 from deputize.wire.session_answer import SessionAnswer
 from deputize.wire.terms import Terms
 from deputize.wire.thumbprint import thumbprint
@@ -36,9 +35,14 @@ class Asked:
 
     service: Service
     incoming: Incoming
-    client: Client
+    who: Authenticated
     items: list[tuple[str, str]]
     terms: Terms
+
+    @property
+    def client(self) -> Client:
+        """Who presents."""
+        return self.who.client
 
 
 def grant_type(items: Items) -> str:
@@ -49,13 +53,13 @@ def grant_type(items: Items) -> str:
     return found[0]
 
 
-def token(service: Service, incoming: Incoming, items: list[tuple[str, str]], client: Client) -> Response:
+def token(service: Service, incoming: Incoming, items: list[tuple[str, str]], who: Authenticated) -> Response:
     """Answer a token request of an authenticated client. What the form lacks is recorded like any refusal."""
     kinds: dict[str, Callable[[Asked], Response]] = {tx.GRANT_TYPE: _exchange, CLIENT_CREDENTIALS: _own_behalf}
     kind = kinds.get(grant_type(items))
     if kind is None:
         raise InvalidRequest("the grant type is none that is supported", code="unsupported_grant_type")
-    asked = Asked(service=service, incoming=incoming, client=client, items=items, terms=Terms())
+    asked = Asked(service=service, incoming=incoming, who=who, items=items, terms=Terms())
     return kind(replace(asked, terms=_read(asked, lambda: wire_terms.parse(items))))
 
 
@@ -67,7 +71,7 @@ def _exchange(asked: Asked) -> Response:
         if request.subject_token_type == tx.SESSION:
             return _hand_off(asked, request)
         return _root(asked, request)
-    raise _refused(asked, InvalidRequest("an identity is asked for with a workload's evidence"))
+    return _read(asked, lambda: identities.hosted(asked.service, asked.incoming, asked.client, request))
 
 
 def _own_behalf(asked: Asked) -> Response:
@@ -89,7 +93,7 @@ def _root(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
             asked,
             replace(root, subject_token=request.subject_token, subject_token_type=request.subject_token_type),
         )
-    user = _read(asked, lambda: _asserted_user(asked, request.subject_token))
+    user = _read(asked, lambda: asserted_user(asked.service.engine.parts, asked.who, request.subject_token))
     return _opened(asked, replace(root, user=user, evidence=Evidence.ASSERTED))
 
 
@@ -165,17 +169,6 @@ def _session(asked: Asked, opened: Opened) -> Response:
         reissued=opened.reissued,
     )
     return answers.json(answer.to_json())
-
-
-def _asserted_user(asked: Asked, assertion: str) -> str:
-    """The user whom the client names by its signature. Whether its word is enough, policy says."""
-    engine, parts = asked.service.engine, asked.service.engine.parts
-    identity = client_assertion.credentials(asked.items).identity
-    key = verifying_key(engine.identity_claims(identity).jwk)
-    shown = subject_assertion.decode(assertion, agent=asked.client.agent, issuer=parts.issuer, key=key, now=parts.now())
-    if not parts.store.write(lambda tx: tx.spend(shown.agent, shown.jti, shown.exp)):
-        raise InvalidToken("the subject assertion was used before", code="token_replayed")
-    return shown.user
 
 
 def _root_request(terms: Terms, rights: frozenset[Right], *, mode: Mode, evidence: Evidence) -> RootRequest:

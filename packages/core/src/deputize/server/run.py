@@ -1,0 +1,55 @@
+"""Running the application: uvicorn, one process or several, and an orderly end."""
+
+import socket
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from deputize.attestation.peer import peer_of
+from deputize.model.failure import AttestationFailed
+from deputize.server.incoming import PEER
+
+GRACE: Final = 30  # seconds that running requests have at the end
+KEEP_ALIVE: Final = 5  # seconds that an idle connection is kept
+MAX_HEADERS: Final = 32 * 1024  # bytes
+
+
+class Protocol(HttpToolsProtocol):
+    """As uvicorn's, and of a Unix-domain socket it tells who is at the other end: the kernel's word, per connection."""
+
+    def connection_made(self, transport: object) -> None:
+        """Look at the socket before a request can come."""
+        super().connection_made(transport)  # type: ignore[arg-type]  # asyncio hands over what it made
+        found = getattr(transport, "get_extra_info", lambda _: None)("socket")
+        if found is None or found.family != socket.AF_UNIX:
+            return
+        with_peer = dict(self.app_state)
+        try:
+            with_peer[PEER] = peer_of(socket.socket(fileno=socket.dup(found.fileno())))
+        except (AttestationFailed, OSError):
+            return
+        self.app_state = with_peer
+
+
+def server_of(app: Starlette, *, host: str, port: int, grace: int = GRACE) -> uvicorn.Server:
+    """A server that is not started yet. Tells nothing of itself in its headers; trusts no proxy header."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=Protocol,
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=grace,
+        h11_max_incomplete_event_size=MAX_HEADERS,
+        ws="none",
+    )
+    return uvicorn.Server(config)
