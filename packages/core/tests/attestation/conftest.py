@@ -104,13 +104,16 @@ class Site:
     def parts(self) -> Any:
         return self.engine.parts
 
-    def configure(self, change: tuple[str, str] = ("", "")) -> None:
+    def configure(self, *changes: tuple[str, str]) -> None:
         text = CONFIGURATION.format(cluster=self.cluster.url, ci=self.ci.url, bundle=self.bundle)
-        self.path.write_text(text.replace(*change), encoding="utf-8")
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        self.path.write_text(text, encoding="utf-8")
 
-    def apply(self, old: str, new: str) -> None:
-        """A new configuration in the running authority."""
-        self.configure((old, new))
+    def apply(self, old: str, new: str, more: tuple[str, str] = ("", "")) -> None:
+        """A new configuration in the running authority: the one above with these changes."""
+        self.configure((old, new), more)
         self.engine.apply(load(self.path, environ={}))
 
     def replica(self) -> Engine:

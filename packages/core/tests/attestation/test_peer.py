@@ -60,6 +60,7 @@ def test_a_process_is_known_by_its_user(listener: socket.socket) -> None:
     process = started(CONNECT, listener)
     connection, _ = listener.accept()
     with connection:
+        assert connection.recv(5) == b"hello"
         found = peer_of(connection)
         assert (found.uid, found.gid, found.pid) == (os.getuid(), os.getgid(), process.pid)
         connection.sendall(b"x")
@@ -102,6 +103,7 @@ def test_a_process_is_attested_by_its_connection(site: Any, listener: socket.soc
     process = started(CONNECT, listener)
     connection, _ = listener.accept()
     with connection:
+        assert connection.recv(5) == b"hello"
         evidence = WorkloadEvidence(kind="unix", peer=peer_of(connection))
         assert site.attest(evidence, generate()).workload == "spiffe://example.org/workload/host"
         connection.sendall(b"x")

@@ -12,6 +12,7 @@ from deputize.authority.panel import Panel, narrow_child, narrow_link, narrow_ro
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, ended, nothing_left, unknown_agent
 from deputize.authority.subject import Cuts, Tokens, linked_by, require_live, require_session, subject_of
+from deputize.authority.workloads import require_actor
 from deputize.model.decision import Narrowing
 from deputize.model.event import Event, Json, Record
 from deputize.model.failure import IntegrityError, InvalidRequest, InvalidToken
@@ -136,6 +137,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
             f"a hand-off at depth {depth} was asked for; depth_max is {limits.depth_max}",
             code="depth_exceeded",
         )
+    require_actor(parts, case.client, actor)
     linked = request.mode is Mode.SELF
     requested = _requested(case, request.requested, to)
     key = key_digest("hand-off", case.client.agent, parent.sid, request.key)
