@@ -98,6 +98,8 @@ BAD: dict[str, tuple[str, str]] = {
         "attestation[0].match",
     ),
     "a bundle from nowhere": (SPIFFE.replace('jwks = "bundle.json"\n', ""), "attestation[0].jwks"),
+    "keys over http": (OIDC + 'jwks = "http://i.example/keys"\n', "attestation[0].jwks"),
+    "an issuer's keys by the Workload API": (OIDC + 'jwks = "unix:///run/agent.sock"\n', "attestation[0].jwks"),
     "a trust domain as URL": (
         SPIFFE.replace('issuer = "spiffe://', 'issuer = "https://'),
         "attestation[0].issuer",
@@ -135,3 +137,10 @@ def test_the_rules_on_the_page_are_read(loaded: Any) -> None:
     made = loaded(block)
     assert [rule.method for rule in made.attestation_rules] == ["kubernetes", "oidc", "spiffe", "unix", "join"]
     assert ("kubernetes.io", "serviceaccount", "name") in made.attestation_rules[0].match
+
+
+def test_a_relative_path_starts_at_the_file(loaded: Any, tmp_path: Path) -> None:
+    rule = loaded(AGENTS + SPIFFE + 'ca_file = "ca.pem"\n').attestation_rules[0]
+    assert (rule.jwks, rule.ca_file) == (str(tmp_path / "bundle.json"), str(tmp_path / "ca.pem"))
+    for fixed in ("/etc/bundle.json", "https://spire.example/bundle", "unix:///run/agent.sock"):
+        assert loaded(AGENTS + SPIFFE.replace("bundle.json", fixed)).attestation_rules[0].jwks == fixed
