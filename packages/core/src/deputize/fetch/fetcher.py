@@ -129,7 +129,9 @@ class Fetcher:
         trouble: AuthorityUnavailable | None = None
         for address in self._addresses(target, remaining):
             try:
-                return wire.get(target, address, accept=accept, tls=self._context, max_bytes=max_bytes, remaining=remaining)
+                return wire.get(
+                    target, address, accept=accept, tls=self._context, max_bytes=max_bytes, remaining=remaining
+                )
             except AuthorityUnavailable as error:
                 trouble = error
         raise trouble or failed("the host has no address")
