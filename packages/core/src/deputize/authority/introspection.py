@@ -7,6 +7,7 @@ from deputize.authority.subject import Cuts, grant_killed
 from deputize.model.failure import InvalidToken
 from deputize.model.revocation import Kind
 from deputize.model.session import Grant, Node, first_dead
+from deputize.model.sign_in import NO_SIGN_IN, SignIn
 from deputize.model.token import ACCESS_TYP, IDENTITY_TYP, SESSION_TYP, AccessClaims, SessionClaims
 from deputize.store.protocol import ReadTx
 from deputize.wire import access_token, identity_token, session_token
@@ -33,6 +34,7 @@ class Introspection:
     jkt: str | None = field(default=None)
     mode: str | None = None
     iss: str | None = None
+    sign_in: SignIn = NO_SIGN_IN  # -> `auth_time`, `acr`, `amr`
 
 
 INACTIVE = Introspection(active=False)
@@ -129,4 +131,5 @@ def _answer(
         exp=claims.exp,
         jkt=claims.jkt,
         mode=claims.context.mode,
+        sign_in=claims.sign_in,
     )

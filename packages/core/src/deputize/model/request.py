@@ -8,6 +8,7 @@ from typing import Literal
 
 from deputize.model.resource import Right
 from deputize.model.session import Evidence, Mode
+from deputize.model.sign_in import NO_SIGN_IN, SignIn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class RootRequest:
     evidence: Evidence = Evidence.ASSERTED
     groups: tuple[str, ...] = ()
     cap: frozenset[Right] | None = None  # what the user's own token permits at most
+    sign_in: SignIn = NO_SIGN_IN  # when and how the user signed in, by that token
     requested: frozenset[Right] | None = None  # None: all that the agent is registered for
     ttl: int | None = None
     task: str | None = None
