@@ -8,6 +8,7 @@ import pytest
 
 from deputize.authority import opening, subject
 from deputize.model.failure import DeputizeError
+from deputize.model.sign_in import SignIn
 from deputize.model.token import TokenContext
 from deputize.wire import identity_token
 from deputize.wire.alg import generate
@@ -131,6 +132,7 @@ def test_a_parent_cannot_go_on_as_the_child_that_it_opened(firm: Any, code_of: A
         {"sid": "other"},
         {"path": "other"},
         {"path": "gone"},
+        {"sign_in": SignIn(acr="gold")},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -10,7 +10,7 @@ from deputize.keys.lease import LEASE, LIVE_KEYS_MAX
 from deputize.model.request import AccessRequest
 from deputize.model.session import Mode
 from deputize.store.rows import KeyRow
-from deputize.wire import session_token
+from deputize.wire import identity_token, session_token
 
 RESEARCHER = "spiffe://example.org/agent/researcher"
 
@@ -258,3 +258,19 @@ def test_names_of_agents_and_users_never_meet(world: Any) -> None:
         assert alone.subject == RESEARCHER
     with world.root(user="okta|00u1") as other:
         assert other.subject == "okta|00u1"
+
+
+def test_an_identity_in_process_says_that_nobody_checked_evidence(world: Any) -> None:
+    identity = world.authority.engine.identity("spiffe://example.org/agent/supervisor")
+    claims = identity_token.decode(
+        identity.token,
+        issuer=world.authority.issuer,
+        key_for=world.authority.engine.parts.keys.verifying,
+        now=world.clock.now(),
+    )
+    assert claims.context is not None
+    assert (claims.context.workload, claims.context.method, claims.context.attested) == (
+        "spiffe://example.org/workload/embedded",
+        "in_process",
+        0,
+    )

@@ -12,9 +12,22 @@ from deputize.model.token import (
     AccessClaims,
     IdentityClaims,
     SessionClaims,
+    SubjectAssertion,
     TokenContext,
 )
-from deputize.wire import access_token, alg, base64url, dpop, identity_token, json_strict, jws, session_token
+from deputize.wire import (
+    access_token,
+    alg,
+    base64url,
+    client_assertion,
+    dpop,
+    identity_token,
+    json_strict,
+    jws,
+    jwt_svid,
+    session_token,
+    subject_assertion,
+)
 
 NOW = 1_750_000_000
 ISSUER = "https://sts.example"
@@ -90,8 +103,29 @@ class Issuer:
         given = {"htm": "POST", "htu": RESOURCE, "access_token": None, "jkt": None, "now": NOW, "spend": fresh}
         return dpop.check(proof, **{**given, **changes})
 
-    def read_assertion(self, token: str) -> dict[str, object]:
-        return jws.verify(token, typ="client-authentication+jwt", key_for=self.key_for)
+    def assertion(self, **changes: Any) -> str:
+        given = {"client_id": AGENT + "researcher", "issuer": ISSUER, "now": NOW, **changes}
+        return client_assertion.encode(self.holder, **given)
+
+    def subject(self, **changes: Any) -> str:
+        given = {"agent": AGENT + "researcher", "user": "local|alice", "issuer": ISSUER, "now": NOW, **changes}
+        return subject_assertion.encode(self.holder, **given)
+
+    def svid(self, **changes: Any) -> str:
+        claims = {"sub": "spiffe://prod.example/ns/churn", "aud": [ISSUER], "iat": NOW, "exp": NOW + 300, **changes}
+        return jws.sign("JOSE", claims, self.key)
+
+    def read_assertion(self, token: str, **changes: Any) -> object:
+        given = {"client_id": AGENT + "researcher", "issuer": ISSUER, "key": self.holder.public, "now": NOW}
+        return client_assertion.decode(token, **{**given, **changes})
+
+    def read_subject(self, token: str, **changes: Any) -> SubjectAssertion:
+        given = {"agent": AGENT + "researcher", "issuer": ISSUER, "key": self.holder.public, "now": NOW}
+        return subject_assertion.decode(token, **{**given, **changes})
+
+    def read_svid(self, token: str, **changes: Any) -> jwt_svid.SvidClaims:
+        given = {"trust_domain": "prod.example", "audience": {ISSUER}, "key_for": self.key_for, "now": NOW}
+        return jwt_svid.decode(token, **{**given, **changes})
 
     def slots(self) -> dict[str, Callable[[str], object]]:
         return {
@@ -100,6 +134,8 @@ class Issuer:
             "access": self.read_access,
             "proof": self.read_proof,
             "assertion": self.read_assertion,
+            "subject": self.read_subject,
+            "svid": self.read_svid,
         }
 
     def token_slots(self) -> dict[str, tuple[str, Callable[..., object], dict[str, object]]]:

@@ -14,10 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from deputize.model.failure import InvalidToken
-from deputize.wire import base64url, jws
+from deputize.wire import base64url
 from deputize.wire.alg import generate
 
-SLOTS = ["identity", "session", "access", "proof", "assertion"]
+SLOTS = ["identity", "session", "access", "proof", "assertion", "subject", "svid"]
+SELF_SIGNED = {"proof", "assertion", "subject"}  # by the key of their holder
 ACCEPTABLE = {
     "invalid_signature",
     "unsupported_algorithm",
@@ -37,7 +38,9 @@ def slot(request: Any, issuer: Any, claims_of: Any) -> Any:
         "session": issuer.session(),
         "access": issuer.access(),
         "proof": issuer.proof(),
-        "assertion": jws.sign("client-authentication+jwt", {"sub": "a"}, issuer.key),
+        "assertion": issuer.assertion(),
+        "subject": issuer.subject(),
+        "svid": issuer.svid(),
     }
     token = made[request.param]
     header = json.loads(base64url.decode(token.split(".")[0].encode()))
@@ -48,7 +51,7 @@ def slot(request: Any, issuer: Any, claims_of: Any) -> Any:
             return issuer.read_proof(proof, jkt=issuer.holder.kid)
 
     assert read(token)
-    return read, header, claims_of(token), issuer.holder if request.param == "proof" else issuer.key
+    return read, header, claims_of(token), issuer.holder if request.param in SELF_SIGNED else issuer.key
 
 
 def forge(header: Any, claims: Any, signer: Any) -> Any:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from base64 import urlsafe_b64decode
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ def test_a_valid_token_of_the_vectors_says_what_stands_beside_it(case: Any) -> N
     assert found.exp == int(claims["exp"])
     if case["kind"] == "identity":
         assert found.jwk == claims["cnf"]["jwk"]
+        told = claims.get(DATA["context_claim"])
+        assert (asdict(found.context) if found.context is not None else None) == told
         return
     assert (found.sid, found.txn, found.client_id) == (claims["sid"], claims["txn"], claims["client_id"])
     context = claims[DATA["context_claim"]]

@@ -10,7 +10,7 @@ from deputize.authority.lifetimes import access_ttl
 from deputize.authority.panel import Panel
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, no_right
-from deputize.authority.subject import Tokens, grant_killed, linked_by, require_live, subject_of
+from deputize.authority.subject import Tokens, grant_killed, groups_of, linked_by, require_live, subject_of
 from deputize.model.event import Json, Record
 from deputize.model.failure import IntegrityError, InvalidRequest
 from deputize.model.identity import short_name
@@ -57,7 +57,9 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
     repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
     ttl = access_ttl(parts.limits, entry.binding, request.mode, node, request.ttl, now, repeat=repeat)
     jkt = case.client.jkt if entry.binding != "bearer" else None
-    panel = Panel.of(case.rules.policy, node, now=int(now), ttl=ttl, linked_by=linked_by(parts, node))
+    panel = Panel.of(
+        case.rules.policy, node, now=int(now), ttl=ttl, linked_by=linked_by(parts, node), groups=groups_of(parts, node)
+    )
     case.panel = panel
     if impersonating:
         sub = check_impersonation(case, node, request, rights)
@@ -198,4 +200,5 @@ def _claims(parts: Parts, entry: ResourceEntry, grant: Grant, node: Node, record
         txn=grant.txn,
         jkt=grant.jkt,
         context=TokenContext(mode=grant.mode.value, path=node.path, rec=rec),
+        sign_in=node.sign_in,
     )

@@ -8,7 +8,7 @@ from deputize.authority.journal import append
 from deputize.authority.panel import Panel, narrow_child
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, no_right, nothing_left, unknown_agent
-from deputize.authority.subject import Tokens, linked_by, require_live, subject_of
+from deputize.authority.subject import Tokens, groups_of, linked_by, require_live, subject_of
 from deputize.model.event import Event
 from deputize.model.failure import Denied, InvalidRequest
 from deputize.model.identity import short_name
@@ -46,7 +46,9 @@ def _permit(parts: Parts, tokens: Tokens, case: Case, request: CallRequest) -> P
     node = shown.node
     entry = case.rules.registry.resource(request.resource)
     left = max(node.exp - int(now), 0)
-    panel = Panel.of(case.rules.policy, node, now=int(now), ttl=left, linked_by=linked_by(parts, node))
+    panel = Panel.of(
+        case.rules.policy, node, now=int(now), ttl=left, linked_by=linked_by(parts, node), groups=groups_of(parts, node)
+    )
     case.panel = panel
     for right in sorted(rights_of(entry.url, request.scopes)):
         if not case.rules.registry.knows(right):

@@ -104,4 +104,5 @@ def _answer(
         exp=claims.exp,
         jkt=claims.jkt,
         mode=claims.context.mode,
+        sign_in=claims.sign_in,
     )

@@ -11,7 +11,8 @@ from deputize.authority.lifetimes import child_ttl, root_ttl
 from deputize.authority.panel import Panel, narrow_child, narrow_link, narrow_root
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, ended, nothing_left, unknown_agent
-from deputize.authority.subject import Cuts, Tokens, linked_by, require_live, require_session, subject_of
+from deputize.authority.subject import Cuts, Tokens, groups_of, linked_by, require_live, require_session, subject_of
+from deputize.authority.workloads import require_actor
 from deputize.model.decision import Narrowing
 from deputize.model.event import Event, Json, Record
 from deputize.model.failure import IntegrityError, InvalidRequest, InvalidToken
@@ -21,6 +22,7 @@ from deputize.model.request import Client, HandOffRequest, RootRequest
 from deputize.model.resource import Right
 from deputize.model.revocation import Kind
 from deputize.model.session import Edge, Evidence, Mode, Node, State
+from deputize.model.sign_in import NO_SIGN_IN
 from deputize.model.token import SessionClaims, TokenContext
 from deputize.store.protocol import WriteTx
 from deputize.store.rows import Remembered
@@ -71,6 +73,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
         attestation=client.attestation,
         depth=0,
         ttl=ttl,
+        acr=request.sign_in.acr,
         groups=request.groups,
     )
     case.panel = panel
@@ -94,6 +97,8 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
         workload=client.workload,
         attestation=client.attestation,
         continues=request.continues,
+        sign_in=request.sign_in,
+        groups=request.groups,
     )
     key = key_digest("open", client.agent, sub, request.key)
     digest = DigestOf("open", request.mode.value, sub, rights_text(request.requested), request.task)
@@ -145,6 +150,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
             f"a hand-off at depth {depth} was asked for; depth_max is {limits.depth_max}",
             code="depth_exceeded",
         )
+    require_actor(parts, case.client, actor)
     linked = request.mode is Mode.SELF
     requested = _requested(case, request.requested, to)
     key = key_digest("hand-off", case.client.agent, parent.sid, request.key)
@@ -159,6 +165,8 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         attestation=case.client.attestation,
         depth=depth,
         ttl=ttl,
+        acr=None if linked else parent.sign_in.acr,
+        groups=() if linked else groups_of(parts, parent),
         linked_by=None if linked else linked_by(parts, parent),
     )
     case.panel = panel
@@ -181,6 +189,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         evidence=panel.evidence,
         workload=case.client.workload,
         attestation=case.client.attestation,
+        sign_in=NO_SIGN_IN if linked else parent.sign_in,
     )
     digest = DigestOf("hand-off", request.mode.value, to.id, rights_text(request.requested), request.task)
     plan = _Plan(node, narrowing, key, digest, request.task, jkt, parent)
@@ -246,6 +255,7 @@ def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, f
         txn=node.txn,
         jkt=plan.jkt,
         context=TokenContext(mode=node.mode.value, path=node.path, rec=rec_claim(record)),
+        sign_in=node.sign_in,
     )
     token = session_token.encode(claims, signer)
     dropped = plan.narrowing.dropped

@@ -26,13 +26,23 @@ class Panel:
     attestation: str
     depth: int
     ttl: int
+    acr: str | None = None  # of the user, where their issuer said
     groups: tuple[str, ...] = ()
     linked_by: str | None = None  # whose session the subject, an agent, linked itself into
     rulings: list[Ruling] = field(default_factory=list)
 
     @classmethod
-    def of(cls, engine: PolicyEngine, node: Node, *, now: int, ttl: int, linked_by: str | None) -> "Panel":
-        """For a request out of an existing session."""
+    def of(
+        cls,
+        engine: PolicyEngine,
+        node: Node,
+        *,
+        now: int,
+        ttl: int,
+        linked_by: str | None,
+        groups: tuple[str, ...],
+    ) -> "Panel":
+        """For a request out of an existing session; `groups` are those of its subject."""
         return cls(
             engine=engine,
             now=now,
@@ -42,6 +52,8 @@ class Panel:
             attestation=node.attestation,
             depth=node.depth,
             ttl=ttl,
+            acr=node.sign_in.acr,
+            groups=groups,
             linked_by=linked_by,
         )
 
@@ -68,6 +80,11 @@ class Panel:
         }
         if is_user(self.sub):
             context["user"] = self.sub
+        return self._with_acr(context)
+
+    def _with_acr(self, context: dict[str, ContextValue]) -> dict[str, ContextValue]:
+        if self.acr is not None:
+            context["acr"] = self.acr
         return context
 
     def subject(self, right: Right, agent: str) -> Verdict:
@@ -86,7 +103,7 @@ class Panel:
             "evidence": self.evidence.value,
             "time": self.now,
         }
-        return self._ask("grant", user, right, context)
+        return self._ask("grant", user, right, self._with_acr(context))
 
     def open(self, agent: str, right: Right, *, source: str | None = None) -> Verdict:
         """May this agent hold the right, started by a user or itself, or handed on by `source`."""

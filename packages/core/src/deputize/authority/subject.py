@@ -81,11 +81,12 @@ def subject_of(parts: Parts, tokens: Tokens, case: Case, token: str, now: float)
         parts.nodes.put(node.sid, node)
     present(case.client, claims, node)
     case.node = node
-    if (claims.txn, claims.context.path, claims.chain, claims.sub) != (
+    if (claims.txn, claims.context.path, claims.chain, claims.sub, claims.sign_in) != (
         node.txn,
         node.path,
         node.chain,
         node.sub,
+        node.sign_in,
     ):
         raise InvalidToken("the session token does not tell of the stored session", code="wrong_session")
     return Presented(claims, kid, node)
@@ -102,6 +103,22 @@ def linked_by(parts: Parts, node: Node) -> str | None:
     if above is None:
         raise IntegrityError("a session's parent is missing from the store")
     return above.agent if node.kind is Edge.LINK else linked_by(parts, above)
+
+
+def groups_of(parts: Parts, node: Node) -> tuple[str, ...]:
+    """The groups of the user of `node`, as they were when its tree began; an agent has none here.
+
+    P(u, grant) is asked at every hand-off and use, and a user let in by a group is in it there too.
+    """
+    if not is_user(node.sub):
+        return ()
+    root = node if node.sid == node.txn else parts.nodes.get(node.txn)
+    if root is None:
+        root = parts.store.read(lambda tx: tx.session(node.txn))
+        if root is None:
+            raise IntegrityError("a session's root is missing from the store")
+        parts.nodes.put(root.sid, root)
+    return root.groups if root.sub == node.sub else ()
 
 
 def present(client: Client, claims: SessionClaims, node: Node) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from deputize.attestation import InProcess
 from deputize.attestation.deciding import JOIN, hosts, known
 from deputize.authority.evidence import Proved, judge, use
 from deputize.authority.evidence_keys import EvidenceKeys
@@ -128,6 +129,20 @@ def hosted_now(parts: Parts, client: Client) -> bool:
     if client.agent == client.workload:
         return known(rules, workload=client.workload, method=client.attestation)
     return hosts(rules, parts.rules.registry, workload=client.workload, method=client.attestation, agent=client.agent)
+
+
+def require_actor(parts: Parts, client: Client, actor: IdentityClaims) -> None:
+    """That the agent of this identity is hosted, by the rules of now, where the one who hands on to it runs.
+
+    An agent elsewhere is invited, and comes under its own identity. Raises InvalidToken (`wrong_actor`).
+    """
+    context = actor.context
+    if context is None:
+        return  # of an earlier version, which knew no other workload than this one
+    hosted = Client(agent=actor.sub, jkt="", workload=context.workload, attestation=context.method)
+    here = actor.sub in parts.attested.agents if context.method == InProcess.METHOD else hosted_now(parts, hosted)
+    if not here or context.workload != client.workload:
+        raise InvalidToken("the actor token is of an agent that this workload does not host", code="wrong_actor")
 
 
 def _require_workload(parts: Parts, client: Client) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from deputize.config.blame import Blame
@@ -17,6 +18,8 @@ from deputize.model.registry import Registry
 from deputize.model.rules import AttestationRule
 
 _SCHEME: Final = "spiffe://"
+_WORKLOAD_API: Final = "unix:"
+_URLS: Final = ("https://", "http://")
 _NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 _OVERFLOW: Final = "65534"  # what the kernel calls every user that this namespace has no number for
 _TOKENS: Final = frozenset({"issuer", "audience", "jwks", "ca_file", "private_network", "single_use"})
@@ -53,13 +56,20 @@ def _rule(index: int, section: AttestationSection, registry: Registry, blame: Bl
     for path, value in section.match.items():
         checked(blame, (*at, "match", *path), partial(check_value, value))
     workload = checked(blame, (*at, "workload"), lambda: workload_id(registry.trust_domain, section.workload))
-    values = section.model_dump() | {"agents": tuple(agents), "workload": workload}
+    values = section.model_dump() | {
+        "agents": tuple(agents),
+        "workload": workload,
+        "jwks": _place(section.jwks, blame),
+        "ca_file": _place(section.ca_file, blame),
+    }
     return AttestationRule(**values, line=blame.line(at))
 
 
 def _check_oidc(section: AttestationSection, at: KeyPath, blame: Blame) -> None:
     _check_token(section, at, blame)
     checked(blame, (*at, "issuer"), lambda: check_issuer(section.issuer))
+    if section.jwks.startswith(_WORKLOAD_API):
+        raise blame.error((*at, "jwks"), "a Workload API has the keys of spiffe alone")
 
 
 def _check_spiffe(section: AttestationSection, at: KeyPath, blame: Blame) -> None:
@@ -77,6 +87,8 @@ def _check_token(section: AttestationSection, at: KeyPath, blame: Blame) -> None
         raise blame.error((*at, "method"), f"{section.method} needs issuer and audience")
     if section.audience == section.issuer:
         raise blame.error((*at, "audience"), "is the issuer's own: tokens that workloads show it would be evidence")
+    if section.jwks.startswith(_URLS):
+        checked(blame, (*at, "jwks"), lambda: check_issuer(section.jwks))
     if not section.match:
         raise blame.error((*at, "match"), "must name at least one claim, or any workload of the issuer would match")
 
@@ -108,6 +120,13 @@ _CHECKS: Final[Mapping[str, Callable[[AttestationSection, KeyPath, Blame], None]
     "join": _check_nothing,
     "in_process": _check_nothing,
 }
+
+
+def _place(source: str, blame: Blame) -> str:
+    """A relative path starts at the folder of the file that says it."""
+    if source in {"", "discover"} or source.startswith((*_URLS, _WORKLOAD_API)) or not blame.path:
+        return source
+    return str(Path(blame.path).parent / source)
 
 
 def _check_pair(one: AttestationRule, other: AttestationRule, at: KeyPath, blame: Blame) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from deputize.model.sign_in import NO_SIGN_IN, SignIn
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introspection:
@@ -22,6 +24,7 @@ class Introspection:
     jkt: str | None = None
     mode: str | None = None
     iss: str | None = None
+    sign_in: SignIn = NO_SIGN_IN  # -> `auth_time`, `acr`, `amr`
 
 
 INACTIVE = Introspection(active=False)

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from deputize.model.resource import Right
 from deputize.model.session import Evidence, Mode
+from deputize.model.sign_in import NO_SIGN_IN, SignIn
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  # a type's name
 
@@ -64,6 +65,7 @@ class RootRequest:
     subject_token_type: str = ACCESS_TOKEN_TYPE  # RFC 8693 §3
     groups: tuple[str, ...] = ()
     cap: frozenset[Right] | None = None  # what the user's own token permits at most
+    sign_in: SignIn = NO_SIGN_IN  # when and how the user signed in, by that token
     requested: frozenset[Right] | None = None  # None: all that the agent is registered for
     ttl: int | None = None
     task: str | None = None

@@ -7,6 +7,7 @@ from typing import Final
 
 from deputize.model.mode import Mode as Mode  # noqa: PLC0414  # re-exported: a session's mode is named here
 from deputize.model.resource import Right
+from deputize.model.sign_in import NO_SIGN_IN, SignIn
 
 
 class Edge(enum.Enum):
@@ -61,6 +62,8 @@ class Node:
     leaf: int = -1  # seq of the record that made it
     children: int = 0
     continues: str | None = None  # sid of the expired root that this one goes on from
+    sign_in: SignIn = NO_SIGN_IN  # of the user, the same in every session of theirs in this tree
+    groups: tuple[str, ...] = ()  # of a root: the user's, by the token that opened it; sessions below ask their root
 
     @property
     def ancestors(self) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from deputize.model.sign_in import NO_SIGN_IN, SignIn
+
 IDENTITY_TYP: Final = "wit+jwt"
 SESSION_TYP: Final = "vnd.deputize.session+jwt"
 ACCESS_TYP: Final = "at+jwt"
@@ -68,6 +70,7 @@ class SessionClaims:
     jkt: str
     context: TokenContext
     may_act: str | None = None
+    sign_in: SignIn = NO_SIGN_IN  # -> `auth_time`, `acr`, `amr`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,7 @@ class AccessClaims:
     txn: str
     jkt: str | None
     context: TokenContext
+    sign_in: SignIn = NO_SIGN_IN  # -> `auth_time`, `acr`, `amr`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,11 @@ from typing import Any, Final
 import orjson
 
 from deputize.model.event import Record
-from deputize.model.failure import IntegrityError
+from deputize.model.failure import IntegrityError, InvalidRequest
 from deputize.model.resource import Right
 from deputize.model.revocation import Kind, RevocationEntry
 from deputize.model.session import Edge, Evidence, Grant, Mode, Node, State
+from deputize.model.sign_in import NO_SIGN_IN, SignIn
 
 Column = str | int | bytes | None
 Row = Sequence[Any]  # as SQLite gave it: a file from elsewhere may hold anything
@@ -69,6 +70,7 @@ def session_row(node: Node) -> tuple[Column, ...]:
         "key": node.key,
         "leaf": node.leaf,
         "continues": node.continues,
+        **_user_data(node),
     }
     own = (orjson.dumps(data).decode(), node.state.value, node.children, node.task, node.task_digest)
     return (*own, node.sid, node.txn, node.sub, node.agent, node.exp, node.leaf)
@@ -114,7 +116,33 @@ def _session(data: Mapping[str, Any], row: tuple[str, str, int, str | None, str 
         leaf=data["leaf"],
         children=row[2],
         continues=data["continues"],
+        sign_in=_sign_in(data["sign_in"]) if "sign_in" in data else NO_SIGN_IN,
+        groups=tuple(map(_text, data.get("groups", ()))),
     )
+
+
+def _user_data(node: Node) -> dict[str, Any]:
+    """What a user's token said; left out where it said nothing, as in rows from before there were any."""
+    found: dict[str, Any] = {"groups": node.groups} if node.groups else {}
+    if node.sign_in != NO_SIGN_IN:
+        found["sign_in"] = (node.sign_in.auth_time, node.sign_in.acr, node.sign_in.amr)
+    return found
+
+
+def _sign_in(data: Sequence[Any]) -> SignIn:
+    auth_time, acr, amr = data
+    if auth_time is not None and type(auth_time) is not int:
+        raise TypeError
+    try:
+        return SignIn(auth_time=auth_time, acr=None if acr is None else _text(acr), amr=tuple(map(_text, amr)))
+    except InvalidRequest:
+        raise ValueError from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def grant_row(grant: Grant) -> tuple[Column, ...]:

@@ -68,6 +68,9 @@ class Caller:
     jti: str
     expires_at: float  # seconds since the epoch
     bound: bool
+    auth_time: int | None = None  # when the user signed in, by their issuer: seconds since the epoch
+    acr: str | None = None  # how strongly
+    amr: tuple[str, ...] = ()  # by which methods
     task: str | None = None  # known where an authority stands behind the verifier
     provider: Provider | None = field(default=None, repr=False, compare=False)
 

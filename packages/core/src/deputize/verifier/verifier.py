@@ -209,4 +209,7 @@ def _caller(issuer: str, resource: str, found: access_token.Read) -> Caller:
         jti=where.jti,
         expires_at=float(where.exp),
         bound=found.jkt is not None,
+        auth_time=where.sign_in.auth_time,
+        acr=where.sign_in.acr,
+        amr=where.sign_in.amr,
     )

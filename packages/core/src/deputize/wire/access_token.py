@@ -15,6 +15,7 @@ from deputize.wire.claims import (
     nested_act,
     packed_context,
     position,
+    sign_in_claims,
     text,
 )
 from deputize.wire.refusal import malformed
@@ -28,6 +29,7 @@ def encode(claims: AccessClaims, key: SigningKey) -> str:
         "sub": claims.sub,
         "client_id": claims.client_id,
         **({"act": nested_act(claims.chain)} if claims.chain else {}),
+        **sign_in_claims(claims.sign_in),
         "scope": " ".join(claims.scope),
         "jti": claims.jti,
         "iat": claims.iat,
@@ -64,6 +66,7 @@ def decode(
         txn=where.txn,
         jkt=found.jkt,
         context=where.context,
+        sign_in=where.sign_in,
     )
 
 

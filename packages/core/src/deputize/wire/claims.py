@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from deputize.model.failure import InvalidToken
+from deputize.model.failure import InvalidRequest, InvalidToken
 from deputize.model.identity import SESSION_ID_LENGTH
 from deputize.model.mode import Mode
+from deputize.model.sign_in import NO_SIGN_IN, SignIn
 from deputize.model.token import CONTEXT_CLAIM, TokenContext
 from deputize.wire.alg import VerifyingKey
 from deputize.wire.refusal import (
@@ -27,6 +28,7 @@ _SESSION_IDS = re.compile(r"(?:[A-Za-z0-9_-]{16})*\Z")
 _MODES: Final = frozenset(mode.value for mode in Mode)
 _NEEDS_ACTOR: Final = Mode.ON_BEHALF_OF.value
 _CONTEXT_MEMBERS: Final = {"mode", "path", "rec"}
+_SIGN_IN: Final = frozenset({"auth_time", "acr", "amr"})
 
 
 def text(claims: Mapping[str, object], name: str) -> str:
@@ -136,6 +138,31 @@ def packed_context(context: TokenContext) -> dict[str, object]:
     return {"mode": context.mode, "path": "".join(context.path), "rec": context.rec}
 
 
+def sign_in(claims: Mapping[str, object]) -> SignIn:
+    """When and how the user signed in (RFC 9068 §2.2.1). Raises InvalidToken for what is there in another form."""
+    if _SIGN_IN.isdisjoint(claims):
+        return NO_SIGN_IN
+    amr = claims.get("amr", [])
+    if not isinstance(amr, list) or not all(isinstance(method, str) for method in amr):
+        raise malformed("amr is not a list of texts")
+    try:
+        return SignIn(
+            auth_time=moment(claims, "auth_time") if "auth_time" in claims else None,
+            acr=text(claims, "acr") if "acr" in claims else None,
+            amr=tuple(amr),
+        )
+    except InvalidToken:
+        raise
+    except InvalidRequest as error:
+        raise malformed(str(error)) from None
+
+
+def sign_in_claims(found: SignIn) -> dict[str, object]:
+    """The inverse of `sign_in`: what is not known is left out."""
+    stated: dict[str, object] = {"auth_time": found.auth_time, "acr": found.acr, "amr": list(found.amr) or None}
+    return {name: value for name, value in stated.items() if value is not None}
+
+
 class Position(NamedTuple):
     """What session and access tokens share: for whom, by whom, where in a delegation tree, how long."""
 
@@ -150,6 +177,7 @@ class Position(NamedTuple):
     mode: str
     path: tuple[str, ...]
     rec: str
+    sign_in: SignIn
 
     @property
     def context(self) -> TokenContext:
@@ -189,6 +217,7 @@ def position(claims: Mapping[str, object], key: VerifyingKey, *, issuer: str, no
         mode,
         _unpacked(path),
         rec,
+        sign_in(claims),
     )
 
 

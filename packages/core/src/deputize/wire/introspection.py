@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from deputize.model.introspection import INACTIVE, Introspection
-from deputize.wire.claims import nested_act
+from deputize.wire.claims import nested_act, sign_in, sign_in_claims
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.session_answer import bad_response
 
@@ -29,6 +29,7 @@ def encode(told: Introspection) -> bytes:
     if not told.active:
         return dumps({"active": False})
     members: dict[str, object] = {"active": True, KIND_MEMBER: told.token_type}
+    members |= sign_in_claims(told.sign_in)
     members |= {name: value for name in (*_TEXTS, *_TIMES) if (value := getattr(told, name)) is not None}
     if told.token_type == "access_token":  # noqa: S105  # a kind's name
         members["token_type"] = "DPoP" if told.jkt is not None else "Bearer"
@@ -52,11 +53,17 @@ def decode(raw: bytes) -> Introspection:
         return INACTIVE
     scope, cnf = members.get("scope"), members.get("cnf")
     jkt = cnf.get("jkt") if isinstance(cnf, dict) else None
-    texts = {name: _text(members, name) for name in _TEXTS}
     return Introspection(
         active=True,
         token_type=_text(members, KIND_MEMBER),
-        **texts,
+        sub=_text(members, "sub"),
+        aud=_text(members, "aud"),
+        client_id=_text(members, "client_id"),
+        sid=_text(members, "sid"),
+        txn=_text(members, "txn"),
+        jti=_text(members, "jti"),
+        iss=_text(members, "iss"),
+        sign_in=sign_in(members),
         chain=_chain(members.get("act")),
         scope=tuple(scope.split(" ")) if isinstance(scope, str) and scope else (),
         iat=_time(members, "iat"),

@@ -3,7 +3,15 @@
 from deputize.model.token import CONTEXT_CLAIM, SESSION_TYP, SessionClaims
 from deputize.wire import jws
 from deputize.wire.alg import SigningKey
-from deputize.wire.claims import check_audience, confirmation, may_act, nested_act, packed_context, position
+from deputize.wire.claims import (
+    check_audience,
+    confirmation,
+    may_act,
+    nested_act,
+    packed_context,
+    position,
+    sign_in_claims,
+)
 
 
 def encode(claims: SessionClaims, key: SigningKey) -> str:
@@ -14,6 +22,7 @@ def encode(claims: SessionClaims, key: SigningKey) -> str:
         "sub": claims.sub,
         "client_id": claims.client_id,
         **({"act": nested_act(claims.chain)} if claims.chain else {}),
+        **sign_in_claims(claims.sign_in),
         "jti": claims.jti,
         "iat": claims.iat,
         "exp": claims.exp,
@@ -44,4 +53,5 @@ def decode(token: str, *, issuer: str, key_for: jws.KeyFor, now: float, leeway: 
         jkt=confirmation(claims),
         context=found.context,
         may_act=may_act(claims, issuer),
+        sign_in=found.sign_in,
     )
