@@ -25,7 +25,7 @@ WRONG: dict[str, tuple[str, str | None, int | None]] = {
     "an unknown key": ("[agents.a]\n\nopne = true\n", "agents.a.opne", 3),
     "an unknown key of a list": (USERS + "group = 'x'\n", "users[0].group", 5),
     "another version": ("version = 2\n", "version", 1),
-    "an include": ('include = ["teams/*.toml"]\n', "include", 1),
+    "an include of nothing": ('include = ["teams/*.toml"]\n', "include[0]", 1),
     "a shadow set": ('[policy]\nshadow = ["x.cedar"]\n', "policy.shadow", 2),
     "a number for a text": ("[store]\nurl = 3\n", "store.url", 2),
     "a text for a list": ('[agents.a]\ndelegate_to = "b"\n', "agents.a.delegate_to", 2),
@@ -262,7 +262,8 @@ def test_the_environment_overrides_scalars(loaded: Loaded) -> None:
             "DEPUTIZE_STORE_PASSWORD": "hunter2",
             "DEPUTIZE_ANCHOR": "00",
             "DEPUTIZE_SERVER_SERVICE_HOST": "10.0.0.1",
-            "DEPUTIZE_SERVER_TRUSTED_PROXIES": "10.0.0.1",
+            "DEPUTIZE_TOKEN": "x",
+            "DEPUTIZE_SERVER_PORT_8400_TCP_ADDR": "10.0.0.1",
         },
     )
     assert (made.server.port, made.store_url, made.limits.session_ttl) == (9, "sqlite::memory:", 7200)

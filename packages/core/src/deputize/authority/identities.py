@@ -76,9 +76,9 @@ class Identities:
 
     def _attested(self, case: Case, key: LocalKey, *, renewed: bool) -> Identity:
         parts, client = self._parts, case.client
-        if parts.rules.registry.agent(client.agent) is None:
-            raise unknown_agent(parts.rules.registry, client.agent)
-        if client.agent not in parts.attested.agents:
+        if case.rules.registry.agent(client.agent) is None:
+            raise unknown_agent(case.rules.registry, client.agent)
+        if client.agent not in case.rules.attested.agents:
             raise AttestationFailed("this agent's registration does not accept attestation in process")
         signer = parts.keys.signer(parts.store.read(parts.moment))
         jti = new_id()
@@ -87,6 +87,7 @@ class Identities:
             now = parts.stamp(tx)
             cuts = Cuts(tx, (), (client.agent, signer.kid))
             cuts.require_agent(client.agent)
+            parts.check_policy(tx, case.rules)
             parts.keys.check_signer(cuts.has(Kind.KEY, signer.kid))
             event = case.event("identity.renewed" if renewed else "identity.issued", "permitted", int(now * MILLIS))
             event = replace(
@@ -96,6 +97,6 @@ class Identities:
 
         now, rec = parts.store.write(operation)
         jwk = {name: str(value) for name, value in key.public_jwk().items()}
-        exp = now + parts.limits.identity_ttl
+        exp = now + case.rules.limits.identity_ttl
         claims = IdentityClaims(iss=parts.issuer, sub=client.agent, jti=jti, iat=now, exp=exp, jwk=jwk, rec=rec)
         return Identity(client, key, identity_token.encode(claims, signer), exp)

@@ -1,5 +1,6 @@
 """Authority: issues identities, sessions and access. Here in process; a server's client has the same surface."""
 
+import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -57,7 +58,7 @@ class Authority(Management):
         clock: Clock | None = None,
     ) -> Self:
         """From a file; embedded. `store` overrides `[store] url`. Raises ConfigurationError with file and line."""
-        configuration = load(fspath(path))
+        configuration = load(fspath(path), environ=os.environ)
         if store is not None:
             configuration = replace(configuration, store_url=store)
         return cls.from_configuration(configuration, clock=clock)
