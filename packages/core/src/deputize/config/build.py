@@ -93,7 +93,6 @@ def _resource(alias: str, section: ResourceSection, blame: Blame, namespaces: Se
     if section.allow_framework_tools:
         raise blame.error((*at, "allow_framework_tools"), "belongs to [resources.local]")
     scopes = frozenset(_each(section.scopes, (*at, "scopes"), blame, check_scope))
-    _check_shares(section, at, scopes, blame, namespaces)
     tools = {}
     for tool, needed in section.tools.items():
         key = (*at, "tools", tool)
@@ -110,16 +109,6 @@ def _resource(alias: str, section: ResourceSection, blame: Blame, namespaces: Se
         introspection=tuple(_each(section.introspection, (*at, "introspection"), blame, check_agent_name)),
         tools=tools,
     )
-
-
-def _check_shares(
-    section: ResourceSection, at: KeyPath, scopes: frozenset[str], blame: Blame, namespaces: Sequence[str]
-) -> None:
-    for namespace, shared in section.shared_with.items():
-        key = (*at, "shared_with", namespace)
-        if namespace not in namespaces:
-            raise blame.error(key, "no included file has this namespace")
-        _each(shared, key, blame, _member(scopes, "is no scope of this resource"))
 
 
 def _local(document: Document, blame: Blame) -> ResourceEntry:

@@ -41,20 +41,20 @@ class Scalar(NamedTuple):
         return self.section == "limits" or (self.section, self.key) in _DECIDING
 
 
+def _tables() -> dict[str, type[BaseModel]]:
+    """The sections that stand once in a file."""
+    kinds = {section: field.annotation for section, field in Document.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+
+
 def scalars() -> list[Scalar]:
     """Every key that can be overridden, in the order of the file."""
-    rows: list[Scalar] = []
-    for section, field in Document.model_fields.items():
-        model = field.annotation
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            rows.extend(
-                Scalar(
-                    section, key, inner.annotation is int and not any(hasattr(item, "func") for item in inner.metadata)
-                )
-                for key, inner in model.model_fields.items()
-                if get_origin(inner.annotation) not in {list, dict}
-            )
-    return rows
+    return [
+        Scalar(section, key, inner.annotation is int and not _written_as_text(inner.metadata))
+        for section, model in _tables().items()
+        for key, inner in model.model_fields.items()
+        if get_origin(inner.annotation) not in {list, dict}
+    ]
 
 
 def override(data: Mapping[str, object], environ: Mapping[str, str]) -> tuple[dict[str, object], dict[KeyPath, str]]:
@@ -82,7 +82,7 @@ def deciding(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _refuse_slips(known: Mapping[str, Scalar], environ: Mapping[str, str]) -> None:
-    prefixes = tuple({f"DEPUTIZE_{scalar.section}_".upper() for scalar in known.values()})
+    prefixes = tuple(f"DEPUTIZE_{section}_".upper() for section in _tables())
     for name in sorted(environ):
         if not name.startswith(prefixes) or name in known or name in RESERVED or _SERVICE_LINK.match(name):
             continue
@@ -97,3 +97,8 @@ def _number(text: str, name: str) -> int:
         return int(text)
     except ValueError:
         raise ConfigurationError(f"{name}: must be a whole number", path="environment", key=name) from None
+
+
+def _written_as_text(metadata: list[object]) -> bool:
+    """Durations and sizes are whole numbers that the file writes as text."""
+    return any(hasattr(item, "func") for item in metadata)

@@ -47,7 +47,7 @@ class Merged:
 def merge(document: Document, blame: Blame, files: Files) -> Merged:
     """Read and merge what `include` names. Raises ConfigurationError with the file, line and key of the culprit."""
     if not document.include:
-        _check_accepted(document, blame, ())
+        _check_gifts(document, blame, ())
         return Merged(document, blame, ())
     teams = _read(document, blame, files)
     for name in document.agents:
@@ -64,10 +64,10 @@ def merge(document: Document, blame: Blame, files: Files) -> Merged:
             agents[f"{team.namespace}/{name}"] = _full(team, agent, document)
     merged = document.model_copy(update={"agents": agents, "resources": resources})
     whole = MergedBlame(blame, homes)
+    _check_gifts(merged, whole, tuple(team.namespace for team in teams))
     for team in teams:
         for name in team.document.agents:
             _check_borders(team.namespace, f"{team.namespace}/{name}", merged, whole)
-    _check_accepted(merged, whole, tuple(team.namespace for team in teams))
     return Merged(merged, whole, tuple(teams))
 
 
@@ -165,11 +165,20 @@ def _shared(section: ResourceSection, namespace: str, scope: str) -> bool:
     return scope in section.shared_with.get(namespace, ())
 
 
-def _check_accepted(document: Document, blame: Blame, namespaces: tuple[str, ...]) -> None:
+def _check_gifts(document: Document, blame: Blame, namespaces: tuple[str, ...]) -> None:
+    """What is shared and accepted names somebody who is there: a slip would give nothing, silently."""
+    for alias, section in document.resources.items():
+        for namespace, scopes in section.shared_with.items():
+            at: KeyPath = ("resources", alias, "shared_with", namespace)
+            if namespace not in namespaces:
+                raise blame.error(at, "no included file has this namespace")
+            for index, scope in enumerate(scopes):
+                if scope not in (section.scopes or ()):
+                    raise blame.error((*at, index), "is no scope of this resource")
     for name, agent in document.agents.items():
         for index, other in enumerate(agent.accept_from):
-            key: KeyPath = ("agents", name, "accept_from", index)
             if other not in document.agents or other.partition("/")[0] not in namespaces:
+                key: KeyPath = ("agents", name, "accept_from", index)
                 raise blame.error(key, "is no agent of an included file, by its full name")
 
 
