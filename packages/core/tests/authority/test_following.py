@@ -279,6 +279,19 @@ def test_of_two_who_apply_at_once_the_last_wins_unless_it_said_what_it_replaces(
     assert [move.digest for move in rollout.history(store)] == [old, new, last]
 
 
+def test_of_two_replicas_that_start_on_an_empty_store_the_second_follows_the_first(fleet: Fleet) -> None:
+    """Both saw that there was no set; the one that comes second moves nothing."""
+    from deputize.authority.policy_sets import NO_SET, move
+    from deputize.authority.rules import rules_of
+
+    first = fleet.replica()
+    tight = rules_of(fleet.configuration(TIGHTER))
+    with pytest.raises(InvalidRequest) as refused:
+        move(first.parts.store, fleet.clock, tight, by="second", expected=NO_SET)
+    assert refused.value.code == "policy_conflict"
+    assert len(rollout.history(first.parts.store)) == 1
+
+
 def test_a_set_is_kept_as_texts_without_what_is_of_one_replica(fleet: Fleet) -> None:
     more = ("[policy]", '[server]\nhost = "10.9.8.7" # here\n# hunter2\n[policy]')
     first = fleet.replica(more)

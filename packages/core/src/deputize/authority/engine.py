@@ -1,5 +1,6 @@
 """The embedded authority: the use cases bound to one store, one policy and the keys of this process."""
 
+import contextlib
 import os
 import weakref
 from collections.abc import Mapping
@@ -11,14 +12,14 @@ from deputize.authority.following import StoreFollower, policy_ready
 from deputize.authority.identities import Identities, Identity
 from deputize.authority.key_book import KeyBook
 from deputize.authority.parts import Parts
-from deputize.authority.policy_sets import active_digest, keep, kept_text, move
+from deputize.authority.policy_sets import NO_SET, active_digest, keep, kept_text, move
 from deputize.authority.rules import Rules, rules_of
 from deputize.authority.subject import Tokens
 from deputize.config import Configuration
 from deputize.keys.anchor import NoAnchor
 from deputize.model.clock import Clock
 from deputize.model.event import Json
-from deputize.model.failure import ConfigurationError
+from deputize.model.failure import ConfigurationError, InvalidRequest
 from deputize.model.registry import Registry
 from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RootRequest
 from deputize.model.revocation import Kind
@@ -196,10 +197,12 @@ class Engine:
     def _join_policy(self, rules: Rules) -> None:
         """Follow the store's set. One that cannot be loaded leaves this replica not ready, and it decides nothing."""
         active, text = self.parts.store.read(_active_text)
-        if active is None or text is None:
+        if active is None:
+            with contextlib.suppress(InvalidRequest):  # another replica was first: its set is followed
+                move(self.parts.store, self.parts.clock, rules, by=EMBEDDED, expected=NO_SET)
+        elif text is None:
             self._settle_policy(rules)
-        else:
-            policy_ready(self.parts)
+        policy_ready(self.parts)
 
 
 def _active_text(tx: ReadTx) -> tuple[str | None, str | None]:

@@ -19,6 +19,7 @@ from deputize.store.protocol import ReadTx, Store, WriteTx
 APPLIED: Final = "policy.applied"  # type of the record
 CONFLICT: Final = "policy_conflict"
 MILLIS: Final = 1000
+NO_SET: Final = ""  # expected: this store decides by no set yet
 _ROW: Final = "policy.set."
 _PLAIN: Final = "0123456789abcdef"
 _DIGEST: Final = 64  # characters
@@ -85,8 +86,8 @@ def keep(store: Store, rules: Rules) -> None:
 
 
 def require_active(found: str | None, expected: str | None) -> None:
-    """Compare and swap: raise InvalidRequest where another set is active than was expected (None: any)."""
-    if expected is not None and found != expected:
+    """Compare and swap: raise InvalidRequest where another set is active than `expected` (None: any; NO_SET: none)."""
+    if expected is not None and (found or NO_SET) != expected:
         message = "another policy set is active than the one that was to be replaced; look at it first"
         raise InvalidRequest(message, code=CONFLICT)
 
