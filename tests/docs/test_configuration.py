@@ -10,8 +10,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from deputize.config.document import Document
+from deputize.config.environment import scalars
 from deputize.config.load import load
-from deputize.config.validate import _scalars
 from deputize.errors import ConfigurationError
 from tools.tree import ROOT
 
@@ -84,14 +84,20 @@ def test_every_chapter_about_keys_is_a_section_of_the_file() -> None:
 
 def test_the_variables_are_those_that_are_read() -> None:
     named = re.findall(r"\bDEPUTIZE_[A-Z_]+[A-Z]\b", chapter("Environment"))
-    assert named == [f"DEPUTIZE_{section}_{key}".upper() for section, key, _ in _scalars()]
+    assert named == [scalar.name for scalar in scalars()]
 
 
-@pytest.mark.parametrize(
-    "text", ['include = ["a.toml"]', '[policy]\nshadow = ["a.cedar"]\nfiles = []', '[agents."*"]\nopen = true']
-)
+def test_the_variables_that_change_the_set_are_those_that_the_page_names() -> None:
+    said = re.search(r"^Those of `LIMITS`, (.*) change what is decided", chapter("Environment"), re.MULTILINE)
+    assert said is not None
+    named = {name.strip("`") for name in re.split(r", | and ", said[1])}
+    deciding = {scalar.name.removeprefix("DEPUTIZE_") for scalar in scalars() if scalar.decides}
+    assert {name for name in deciding if not name.startswith("LIMITS_")} == named
+
+
+@pytest.mark.parametrize("text", ['[policy]\nshadow = ["a.cedar"]\nfiles = []', '[agents."*"]\nopen = true'])
 def test_what_is_said_to_be_refused_is_refused(tmp_path: Any, text: str) -> None:
-    assert "include" in chapter(NOT_YET)
+    assert "shadow" in chapter(NOT_YET)
     path = tmp_path / "deputize.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError):
@@ -99,10 +105,28 @@ def test_what_is_said_to_be_refused_is_refused(tmp_path: Any, text: str) -> None
 
 
 def test_the_example_is_a_configuration_that_loads(tmp_path: Any) -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    block, *_ = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     path = tmp_path / "deputize.toml"
     path.write_text(block, encoding="utf-8")
     assert {entry.name for entry in load(path, environ={}).registry.agents.values()} == {"supervisor", "researcher"}
+
+
+def test_the_example_of_a_team_loads_once_the_other_team_takes_its_hand_offs(tmp_path: Any) -> None:
+    main, team = re.findall(r"```toml\n(# .*?)```", chapter("Included files"), re.DOTALL)
+    for name, text in (
+        ("deputize.toml", main),
+        ("teams/churn.toml", team),
+        ("teams/churn/own.cedar", ""),
+        ("teams/billing.toml", 'namespace = "billing"\n[agents.clerk]\n'),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError):
+        load(tmp_path / "deputize.toml")
+    (tmp_path / "teams/billing.toml").write_text(
+        'namespace = "billing"\n[agents.clerk]\naccept_from = ["churn/boss"]\n', encoding="utf-8"
+    )
+    assert load(tmp_path / "deputize.toml").registry.agent("churn/boss") is not None
 
 
 BOUNDS = [

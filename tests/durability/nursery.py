@@ -10,9 +10,10 @@ import sys
 from typing import NoReturn
 
 import hammer_authority
+import hammer_rollout
 import hammer_store
 
-HAMMERS = {"store": hammer_store.run, "authority": hammer_authority.run}
+HAMMERS = {"store": hammer_store.run, "authority": hammer_authority.run, "rollout": hammer_rollout.run}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ The strings are one public list; beside them stand those that this library would
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from deputize import Mode
 from deputize.audit.record import check
 from deputize.model.failure import DeputizeError
+from deputize.model.limits import Limits
 from deputize.model.registry import Registry
 from deputize.model.request import AccessRequest, CallRequest
 from deputize.model.resource import Right
@@ -189,7 +191,9 @@ def test_what_no_row_can_hold_is_refused_by_an_error_of_ours(kind: str, request:
 @pytest.mark.parametrize("place", FREE)
 def test_as_free_text_they_are_recorded_as_data(firm: Any, strings: list[str], place: str) -> None:
     child = firm.root().delegate("reader")
-    firm.engine.parts.limits = type(firm.engine.parts.limits)(children_max=10_000, tree_max=10_000)
+    parts = firm.engine.parts
+    limits = Limits(children_max=10_000, tree_max=10_000)
+    parts.rules = replace(parts.rules, configuration=replace(parts.rules.configuration, limits=limits))
     for text in strings if place in {"task", "call id"} else [*strings[::5], *OWN]:
         FREE[place](firm, child, text)
     whole(firm)

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from deputize.authority import access, opening
 from deputize.authority.parts import Bounded
 from deputize.model.failure import DeputizeError
+from deputize.model.limits import Limits
 from deputize.model.session import State
 
 AGENT = "spiffe://example.org/agent/"
@@ -86,7 +88,9 @@ def test_a_cycle_of_hand_offs_ends_at_the_depth_limit_in_every_thread(firm: Any,
     assert together(32, down) == ["depth_exceeded"] * 32
     deepest = firm.engine.parts.store.read(lambda tx: max(node.depth for node in tx.sessions(limit=10_000)))
     assert deepest == 4
-    firm.engine.parts.limits = type(firm.engine.parts.limits)(depth_max=16)
+    parts = firm.engine.parts
+    limits = Limits(depth_max=16)
+    parts.rules = replace(parts.rules, configuration=replace(parts.rules.configuration, limits=limits))
     session = firm.root()
     for depth in range(1, 17):
         session = session.delegate("boss")

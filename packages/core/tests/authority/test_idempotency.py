@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deputize import Denied, InvalidRequest, SessionEnded
-from deputize.authority.engine import rules_of
+from deputize.authority.rules import rules_of
 from deputize.config import load
 
 

@@ -1,6 +1,7 @@
 """SEMANTICS, "Narrowing" and "Policy model": who is asked what, with which context, and asked again each time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from deputize import Denied, Mode
 from deputize.config import load
 from deputize.model.decision import Question
+from deputize.model.limits import Limits
 from deputize.model.resource import Right
 
 RESEARCHER = "spiffe://example.org/agent/researcher"
@@ -229,7 +231,9 @@ def test_a_recorded_decision_is_enough_to_decide_it_again(world: Any) -> None:
 
 @pytest.mark.requirement("I16")
 def test_a_refusal_names_no_policy_that_permitted(world: Any) -> None:
-    world.authority.engine.parts.limits = type(world.authority.engine.parts.limits)(children_max=0)
+    parts = world.authority.engine.parts
+    limits = Limits(children_max=0)
+    parts.rules = replace(parts.rules, configuration=replace(parts.rules.configuration, limits=limits))
     with pytest.raises(Exception) as refused:  # whichever of ours
         world.root().delegate("researcher")
     record = world.authority.audit.find(reference=refused.value.reference)[0]

@@ -1,11 +1,13 @@
 """SEMANTICS, "Time" and the limits: omitted is cut, explicit and too long is refused, nothing outlives its parent."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deputize import InvalidRequest, SessionEnded
+from deputize.model.limits import Limits
 
 
 def code_of(attempt: Any) -> str:
@@ -99,7 +101,9 @@ def test_depth_is_bounded(world: Any) -> None:
 @pytest.mark.requirement("I5")
 @pytest.mark.requirement("A-10")
 def test_children_and_trees_are_bounded_when_many_ask_at_once(world: Any) -> None:
-    world.authority.engine.parts.limits = type(world.authority.engine.parts.limits)(children_max=5, tree_max=8)
+    parts = world.authority.engine.parts
+    limits = Limits(children_max=5, tree_max=8)
+    parts.rules = replace(parts.rules, configuration=replace(parts.rules.configuration, limits=limits))
     root = world.root()
     outcome: list[str] = []
 
@@ -130,7 +134,9 @@ def test_children_and_trees_are_bounded_when_many_ask_at_once(world: Any) -> Non
 
 
 def test_a_refused_hand_off_counts_for_nothing(world: Any) -> None:
-    world.authority.engine.parts.limits = type(world.authority.engine.parts.limits)(children_max=1)
+    parts = world.authority.engine.parts
+    limits = Limits(children_max=1)
+    parts.rules = replace(parts.rules, configuration=replace(parts.rules.configuration, limits=limits))
     root = world.root()
     for _ in range(3):
         assert code_of(lambda: root.delegate("researcher", ttl=99_999)) == "ttl_too_long"

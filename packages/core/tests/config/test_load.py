@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deputize.config import Configuration, load, starter
+from deputize.config import Configuration, check_serveable, from_bundle, load, parse_bundle, starter
 from deputize.model.failure import ConfigurationError
 from deputize.model.limits import Limits
 from deputize.model.resource import LOCAL_TOOLS, Right
@@ -14,6 +14,8 @@ from deputize.policy import compile_policy
 Loaded = Callable[..., Configuration]
 CRM = '[resources.crm]\nurl = "https://crm.example/mcp"\nscopes = ["crm:read"]\n'
 USERS = '[[users]]\nissuer = "https://idp.example"\nalias = "okta"\naudience = ["x"]\n'
+
+OPERATORS = '[[operators]]\nissuer = "https://i.example"\ngroups = { admin = ["a"] }\n'
 
 # name -> (text, key of the error, its line)
 WRONG: dict[str, tuple[str, str | None, int | None]] = {
@@ -25,7 +27,7 @@ WRONG: dict[str, tuple[str, str | None, int | None]] = {
     "an unknown key": ("[agents.a]\n\nopne = true\n", "agents.a.opne", 3),
     "an unknown key of a list": (USERS + "group = 'x'\n", "users[0].group", 5),
     "another version": ("version = 2\n", "version", 1),
-    "an include": ('include = ["teams/*.toml"]\n', "include", 1),
+    "an include of nothing": ('include = ["teams/*.toml"]\n', "include[0]", 1),
     "a shadow set": ('[policy]\nshadow = ["x.cedar"]\n', "policy.shadow", 2),
     "a number for a text": ("[store]\nurl = 3\n", "store.url", 2),
     "a text for a list": ('[agents.a]\ndelegate_to = "b"\n', "agents.a.delegate_to", 2),
@@ -118,6 +120,14 @@ WRONG: dict[str, tuple[str, str | None, int | None]] = {
         "operators[0].groups.root",
         3,
     ),
+    "operators without roles": ('[[operators]]\nissuer = "https://i.example"\ngroups = {}\n', "operators[0].groups", 3),
+    "a role of nobody": (OPERATORS.replace('["a"]', "[]"), "operators[0].groups.admin", 3),
+    "a group without name": (OPERATORS.replace('["a"]', '["a", ""]'), "operators[0].groups.admin", 3),
+    "an issuer of operators twice": (OPERATORS + OPERATORS, "operators[1].issuer", 5),
+    "operators of plain http": (OPERATORS.replace("https", "http"), "operators[0].issuer", 2),
+    "an audience of operators without text": (OPERATORS + 'audience = [""]\n', "operators[0].audience", 4),
+    "a shut-down without end": ('[server]\nshutdown_grace = "1h"\n', "server.shutdown_grace", 2),
+    "headers without a size": ('[server]\nmax_headers = "big"\n', "server.max_headers", 2),
 }
 
 
@@ -262,7 +272,8 @@ def test_the_environment_overrides_scalars(loaded: Loaded) -> None:
             "DEPUTIZE_STORE_PASSWORD": "hunter2",
             "DEPUTIZE_ANCHOR": "00",
             "DEPUTIZE_SERVER_SERVICE_HOST": "10.0.0.1",
-            "DEPUTIZE_SERVER_TRUSTED_PROXIES": "10.0.0.1",
+            "DEPUTIZE_TOKEN": "x",
+            "DEPUTIZE_SERVER_PORT_8400_TCP_ADDR": "10.0.0.1",
         },
     )
     assert (made.server.port, made.store_url, made.limits.session_ttl) == (9, "sqlite::memory:", 7200)
@@ -284,6 +295,85 @@ def test_a_wrong_value_from_the_environment_names_the_variable(loaded: Loaded, n
         loaded("[server]\nport = 1\n", {name: value})
     assert (caught.value.path, caught.value.key, caught.value.line) == ("environment", name, None)
     assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DEPUTIZE_LIMITS_SESION_TTL",
+        "DEPUTIZE_SERVER_PROT",
+        "DEPUTIZE_SERVER_TRUSTED_PROXIES",
+        "DEPUTIZE_AUDIT_CHECKPOINT_TO",
+        "DEPUTIZE_STORE_PASSWORDS",
+        "DEPUTIZE_POLICY_FILES",
+        "DEPUTIZE_AUTHORITY_",
+    ],
+)
+def test_a_variable_that_looks_like_an_override_and_is_none_is_refused(loaded: Loaded, name: str) -> None:
+    """It would be taken for one by whoever set it: a limit that was tightened and is not."""
+    with pytest.raises(ConfigurationError) as caught:
+        loaded("", {name: "hunter2"})
+    assert (caught.value.path, caught.value.key) == ("environment", name)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_nothing_is_read_of_an_environment_that_was_not_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPUTIZE_LIMITS_DEPTH_MAX", "9")
+    (tmp_path / "deputize.toml").write_text("", encoding="utf-8")
+    assert load(tmp_path / "deputize.toml").limits.depth_max == 4
+
+
+def test_an_operator_has_the_highest_role_of_its_groups(loaded: Loaded) -> None:
+    text = OPERATORS.replace("{", '{ viewer = ["v", "x"], responder = ["r"],')
+    (rule,) = loaded(text).operators
+    asked = [(), ("other",), ("v",), ("x", "r"), ("v", "a", "r"), ("V",)]
+    assert [rule.role_of(groups) for groups in asked] == [None, None, "viewer", "responder", "admin", None]
+    assert (rule.audience, rule.groups_claim, rule.subject, rule.jwks) == ((), "groups", "sub", "discover")
+
+
+def test_a_server_wants_it_in_words_that_any_user_may_use_any_agent(loaded: Loaded) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        check_serveable(loaded(""))
+    assert refused.value.key == "authority.users"
+    for text in ('[authority]\nusers = "unrestricted"\n', '[authority]\nusers = "listed"\n', USERS):
+        check_serveable(loaded(text))
+
+
+def test_workers_share_a_store_that_they_can_share(loaded: Loaded) -> None:
+    text = '[authority]\nusers = "listed"\n[server]\nworkers = 2\n[store]\nurl = "sqlite:{}"\n'
+    check_serveable(loaded(text.format("x.db")))
+    with pytest.raises(ConfigurationError) as refused:
+        check_serveable(loaded(text.format(":memory:")))
+    assert refused.value.key == "server.workers"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[server]\nhost = "9.9.9.9"\n',
+        'server.host = "9.9.9.9"\n',
+        'server = { host = "9.9.9.9" }\n',
+        '"server".host = "9.9.9.9"\n',
+        'store.url = "sqlite:9.9.9.9"\nserver.port = 9\n',
+        '[store]\nurl = """sqlite:\\\n9.9.9.9"""\n# [server]\n# 9.9.9.9\n[ server ]\nport = 9\n',
+        '[agents.a]\n[server]\ntrusted_proxies = [\n"9.9.9.9", # [store]\n]\n[agents.b]\ngroups = ["[server]"]\n',
+    ],
+)
+def test_a_bundle_keeps_nothing_of_one_replica_and_every_other_line_in_its_place(loaded: Loaded, text: str) -> None:
+    made = loaded(text + "\n[agents.z]\nopen = true\n")
+    assert made.bundle is not None
+    kept = made.bundle.files["deputize.toml"]
+    assert "9.9.9.9" not in kept
+    assert kept.splitlines().index("[agents.z]") == text.count("\n") + 1
+    assert from_bundle(made.bundle).registry.agents.keys() == made.registry.agents.keys()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version":2}', '{"version":1,"main":1}', "[" * 100_000])
+def test_a_bundle_that_is_none_is_a_configuration_error(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        parse_bundle(text)
 
 
 def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
     impersonating = request.mode is Mode.IMPERSONATION
     key = key_digest("access", case.client.agent, node.sid, request.key)
     repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
-    ttl = access_ttl(parts.limits, entry.binding, request.mode, node, request.ttl, now, repeat=repeat)
+    ttl = access_ttl(case.rules.limits, entry.binding, request.mode, node, request.ttl, now, repeat=repeat)
     jkt = case.client.jkt if entry.binding != "bearer" else None
     panel = Panel.of(
         case.rules.policy, node, now=int(now), ttl=ttl, linked_by=linked_by(parts, node), groups=groups_of(parts, node)

@@ -1,29 +1,29 @@
 """The embedded authority: the use cases bound to one store, one policy and the keys of this process."""
 
+import contextlib
 import os
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from deputize.attestation import InProcess
 from deputize.authority import calls, opening, revocation
 from deputize.authority.access import Issued, issue_access
 from deputize.authority.explain import Explanation, explain, suggest
+from deputize.authority.following import StoreFollower, policy_ready
 from deputize.authority.identities import Identities, Identity
 from deputize.authority.introspection import introspect
-from deputize.authority.journal import append
 from deputize.authority.key_book import KeyBook
-from deputize.authority.parts import ACTIVE_POLICY, Parts, Rules
+from deputize.authority.parts import Parts
+from deputize.authority.policy_sets import NO_SET, active_digest, keep, kept_text, move
 from deputize.authority.protocol import Shown
-from deputize.authority.refusal import MILLIS
 from deputize.authority.reported import record_report
+from deputize.authority.rules import Rules, rules_of
 from deputize.authority.subject import Tokens, state_of
 from deputize.authority.tree import SessionTree, build_tree
 from deputize.config import Configuration
 from deputize.keys.anchor import NoAnchor
 from deputize.model.clock import Clock
-from deputize.model.event import Event, Json
 from deputize.model.failure import ConfigurationError, InvalidRequest, NotFound
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
@@ -32,33 +32,37 @@ from deputize.model.request import AccessRequest, CallRequest, Client, HandOffRe
 from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.model.token import IdentityClaims, SessionClaims
-from deputize.policy import compile_policy
 from deputize.store.protocol import ReadTx, Store, WriteTx
 from deputize.store.sqlite import open_sqlite
 from deputize.wire import session_token
 
 LAPSED = 30 * 86_400  # seconds that a token may be over where it permits nothing
 
-
-def rules_of(configuration: Configuration) -> Rules:
-    """Compile a configuration. Raises ConfigurationError with file and line."""
-    registry = configuration.registry
-    policy = compile_policy(
-        registry,
-        users=configuration.users,
-        user_rules=configuration.user_rules,
-        files=configuration.policy_files,
-        impersonation=configuration.impersonation,
-        workloads=configuration.workloads,
-    )
-    return Rules(registry=registry, policy=policy, configuration=configuration)
+EMBEDDED: Final = "configuration file"  # who moved the policy: whoever can write it and open the store
 
 
 class Engine:
     """Everything an authority does, in process. Thread-safe; one object serves all agents of the process."""
 
-    def __init__(self, configuration: Configuration, *, store: Store, clock: Clock, decides: bool = True) -> None:
-        """`decides` False: to look and to cut off alone; the store's policy stays what it is whatever the file says."""
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        store: Store,
+        clock: Clock,
+        decides: bool = True,
+        follows: bool = False,
+    ) -> None:
+        """Bind a configuration to its store. Raises ConfigurationError, AttestationFailed.
+
+        Args:
+            configuration: What the store is to decide by, if it may.
+            store: Closed by `close`.
+            clock: Of this process.
+            decides: False: to look and to cut off alone; the store's policy stays what it is.
+            follows: As a server's replicas do: decide by the set that the store names, now and after every
+                roll-out; the configuration's is taken only where the store has none yet.
+        """
         rules = rules_of(configuration)
         keys = KeyBook(
             algorithm=configuration.algorithm,
@@ -67,21 +71,23 @@ class Engine:
             anchor=NoAnchor(),
             limits=configuration.limits,
         )
-        attested = InProcess(configuration.trust_domain).attest(rules.registry.agents.values())
+        if not follows:
+            InProcess(configuration.trust_domain).attest(rules.registry.agents.values())
         self.parts = Parts(
             issuer=configuration.issuer,
             trust_domain=configuration.trust_domain,
-            limits=configuration.limits,
             rules=rules,
             store=store,
             clock=clock,
             keys=keys,
-            attested=attested,
+            follower=StoreFollower(configuration) if follows else None,
         )
         self.tokens = Tokens()
         self._identities = Identities(self.parts, configuration.algorithm)
         claim(store, configuration, write=decides)
-        if decides:
+        if decides and follows:
+            self._join_policy(rules)
+        elif decides:
             self._settle_policy(rules)
         _after_fork(self)
 
@@ -244,9 +250,9 @@ class Engine:
     def apply(self, configuration: Configuration) -> str:
         """A new policy version over the same log; every process on the store has to load it. Returns the digest."""
         rules = rules_of(configuration)
-        self._write_policy(rules, previous=self.parts.rules.policy.digest)
+        move(self.parts.store, self.parts.clock, rules, by=EMBEDDED)
+        self.parts.keys.allow_for(rules.limits)
         self.parts.rules = rules
-        self.parts.attested = InProcess(configuration.trust_domain).attest(rules.registry.agents.values())
         return rules.policy.digest
 
     def forget_inputs(self) -> None:
@@ -261,39 +267,33 @@ class Engine:
 
     def _settle_policy(self, rules: Rules) -> None:
         """First open writes the pointer; a changed file moves it, unless another process decides by the old one."""
-        active = self.parts.store.read(lambda tx: tx.meta(ACTIVE_POLICY))
-        if active == rules.policy.digest:
+        store, digest = self.parts.store, rules.policy.digest
+        active, text = store.read(lambda tx: (active_digest(tx), kept_text(tx, digest)))
+        if active == digest:
+            if text is None:
+                keep(store, rules)
             return
         if active is not None and self.parts.keys.live_instances(self.parts.clock.now()):
             raise ConfigurationError(
                 "another process decides on this store by another policy set; end it, or: deputize policy apply",
                 path=rules.configuration.path,
             )
-        self._write_policy(rules, previous=active)
+        move(store, self.parts.clock, rules, by=EMBEDDED)
 
-    def _write_policy(self, rules: Rules, *, previous: str | None) -> None:
-        move_policy(self.parts.store, self.parts.clock, rules, previous)
+    def _join_policy(self, rules: Rules) -> None:
+        """Follow the store's set. One that cannot be loaded leaves this replica not ready, and it decides nothing."""
+        active, text = self.parts.store.read(_active_text)
+        if active is None:
+            with contextlib.suppress(InvalidRequest):  # another replica was first: its set is followed
+                move(self.parts.store, self.parts.clock, rules, by=EMBEDDED, expected=NO_SET)
+        elif text is None:
+            self._settle_policy(rules)
+        policy_ready(self.parts)
 
 
-def move_policy(store: Store, clock: Clock, rules: Rules, previous: str | None) -> None:
-    """Point the store at a policy set, and record it."""
-
-    def operation(tx: WriteTx) -> None:
-        millis = max(int(clock.now() * MILLIS), tx.newest_time())
-        detail: dict[str, Json] = {"previous": previous, "file": Path(rules.configuration.path).name}
-        append(
-            tx,
-            Event(
-                type="policy.applied",
-                outcome="noted",
-                time=millis,
-                policy_set=rules.policy.digest,
-                detail={name: value for name, value in detail.items() if value},
-            ),
-        )
-        tx.set_meta(ACTIVE_POLICY, rules.policy.digest)
-
-    store.write(operation, sync=True)
+def _active_text(tx: ReadTx) -> tuple[str | None, str | None]:
+    active = active_digest(tx)
+    return active, kept_text(tx, active) if active is not None else None
 
 
 def claim(store: Store, configuration: Configuration, *, write: bool = True) -> None:
@@ -328,7 +328,7 @@ def apply_policy_of(configuration: Configuration, *, clock: Clock) -> str:
     store = store_of(configuration)
     try:
         claim(store, configuration)
-        move_policy(store, clock, rules, store.read(lambda tx: tx.meta(ACTIVE_POLICY)))
+        move(store, clock, rules, by=EMBEDDED)
     finally:
         store.close()
     return rules.policy.digest

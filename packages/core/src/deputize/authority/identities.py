@@ -70,9 +70,9 @@ class Identities:
 
     def _attested(self, case: Case, key: LocalKey, *, renewed: bool) -> Identity:
         parts, client = self._parts, case.client
-        if parts.rules.registry.agent(client.agent) is None:
-            raise unknown_agent(parts.rules.registry, client.agent)
-        if client.agent not in parts.attested.agents:
+        if case.rules.registry.agent(client.agent) is None:
+            raise unknown_agent(case.rules.registry, client.agent)
+        if client.agent not in case.rules.attested.agents:
             raise AttestationFailed("this agent's registration does not accept attestation in process")
         jwk = {name: str(value) for name, value in key.public_jwk().items()}
         issued = issue_identity(parts, case, jwk, event="identity.renewed" if renewed else "identity.issued")

@@ -54,6 +54,7 @@ def issue_identity(
         cuts = Cuts(tx, (), (client.agent, client.workload, signer.kid, *revocable))
         cuts.require_agent(client.agent)
         cuts.require_agent(client.workload)
+        parts.check_policy(tx, case.rules)
         parts.keys.check_signer(cuts.has(Kind.KEY, signer.kid))
         checked = also(tx, now, cuts) if also is not None else None
         more: dict[str, Json] = {"method": client.attestation, "jkt": client.jkt, **(detail or {})}
@@ -67,7 +68,7 @@ def issue_identity(
         sub=client.agent,
         jti=jti,
         iat=now,
-        exp=now + parts.limits.identity_ttl,
+        exp=now + case.rules.limits.identity_ttl,
         jwk=jwk,
         context=IdentityContext(workload=client.workload, method=client.attestation, attested=attested, rec=rec),
     )

@@ -39,7 +39,8 @@ class KeyBook:
         self._clock = clock
         self._anchor = anchor
         self._algorithm = algorithm
-        self._longest = max(limits.session_token_ttl, limits.access_ttl, limits.identity_ttl)
+        self._longest = 0
+        self.allow_for(limits)
         self.instance = secrets.token_hex(8)
         self._leased: LeasedKey[LocalKey] = LeasedKey(self._make, self._publish)
         self._served: dict[str, Served] = {}
@@ -48,6 +49,10 @@ class KeyBook:
 
     def _make(self) -> LocalKey:
         return generate(self._algorithm)
+
+    def allow_for(self, limits: Limits) -> None:
+        """Serve keys as long as tokens of these limits may live, from the next renewal on; never shorter."""
+        self._longest = max(self._longest, limits.session_token_ttl, limits.access_ttl, limits.identity_ttl)
 
     def signer(self, now: float = 0) -> LocalKey:
         """This process's key; made and published at the first call, its lease renewed at half.

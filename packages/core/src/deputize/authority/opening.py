@@ -17,6 +17,7 @@ from deputize.model.decision import Narrowing
 from deputize.model.event import Event, Json, Record
 from deputize.model.failure import IntegrityError, InvalidRequest, InvalidToken
 from deputize.model.identity import is_user
+from deputize.model.limits import Limits
 from deputize.model.registry import AgentEntry
 from deputize.model.request import Client, HandOffRequest, RootRequest
 from deputize.model.resource import Right
@@ -56,13 +57,13 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     if request.mode is Mode.IMPERSONATION:
         raise InvalidRequest("impersonation is asked for at access, of one resource; no session opens in it")
     if request.subject_token is not None:
-        request = _with_subject(request)
+        request = _with_subject(parts, case, request, request.subject_token)
     if (request.mode is Mode.SELF) is (request.user is not None):
         raise InvalidRequest("a user is named exactly where the session is not the agent's own (mode)")
     agent = _registered(case, client.agent)
     now = parts.now()
     requested = _requested(case, request.requested, agent)
-    ttl = root_ttl(parts.limits, agent, request.ttl)
+    ttl = root_ttl(rules.limits, agent, request.ttl)
     sub = case.sub or client.agent
     panel = Panel(
         engine=rules.policy,
@@ -116,11 +117,20 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     return _commit(parts, case, plan, allowed)
 
 
-def _with_subject(request: RootRequest) -> RootRequest:
+def _with_subject(parts: Parts, case: Case, request: RootRequest, token: str) -> RootRequest:
     """The user whom a token proves, in place of a name that somebody said."""
-    if request.user is not None:
-        raise InvalidRequest("a user is named, or proved by a token; not both")
-    raise InvalidToken("no issuer of users is trusted here: [[users]] names none", code="unknown_issuer")
+    if request.user is not None or request.mode is Mode.SELF:
+        raise InvalidRequest("a user is named, or proved by a token, or there is none (mode)")
+    found = parts.users(case.rules).verify(token, request.subject_token_type, parts.now())
+    case.sub = found.user
+    return replace(
+        request,
+        user=found.user,
+        evidence=Evidence.TOKEN,
+        groups=found.groups,
+        cap=found.cap,
+        sign_in=found.sign_in,
+    )
 
 
 def hand_off(parts: Parts, tokens: Tokens, client: Client, request: HandOffRequest) -> Opened:
@@ -130,7 +140,7 @@ def hand_off(parts: Parts, tokens: Tokens, client: Client, request: HandOffReque
 
 
 def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest) -> Opened:
-    rules, limits = case.rules, parts.limits
+    rules, limits = case.rules, case.rules.limits
     if request.mode is Mode.IMPERSONATION:
         raise InvalidRequest("impersonation is asked for at access, of one resource; no session opens in it")
     now = parts.now()
@@ -155,7 +165,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
     requested = _requested(case, request.requested, to)
     key = key_digest("hand-off", case.client.agent, parent.sid, request.key)
     repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
-    ttl = child_ttl(parts.limits, parent, to, request.ttl, now, repeat=repeat)
+    ttl = child_ttl(limits, parent, to, request.ttl, now, repeat=repeat)
     panel = Panel(
         engine=rules.policy,
         now=int(now),
@@ -238,7 +248,7 @@ def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, f
         row = recall(tx, plan.key, plan.digest)
         if row is not None and row.sid is not None:
             return _again(tx, case, plan, row.sid, now)
-        return (*_new(parts, tx, case, plan, now), False)
+        return (*_new(tx, case, plan, now), False)
 
     node, record, reissued = parts.store.write(operation)
     parts.nodes.put(node.sid, node)
@@ -250,7 +260,7 @@ def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, f
         chain=node.chain,
         jti=record.event.jti if record.event is not None and record.event.jti else new_id(),
         iat=now,
-        exp=min(now + parts.limits.session_token_ttl, node.exp),
+        exp=min(now + case.rules.limits.session_token_ttl, node.exp),
         sid=node.sid,
         txn=node.txn,
         jkt=plan.jkt,
@@ -262,14 +272,14 @@ def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, f
     return Opened(node=node, token=token, jkt=plan.jkt, expires=claims.exp, narrowed=dropped, reissued=reissued)
 
 
-def _new(parts: Parts, tx: WriteTx, case: Case, plan: _Plan, now: float) -> tuple[Node, Record]:
+def _new(tx: WriteTx, case: Case, plan: _Plan, now: float) -> tuple[Node, Record]:
     node, parent = plan.node, plan.parent
     if parent is None:
         secret = secrets.token_bytes(32)
         tx.add_tree(node.txn, secret)
     else:
         secret = tx.tree_secret(node.txn) or b""
-        _within(parts, *tx.count_child(node.txn, parent.sid))
+        _within(case.rules.limits, *tx.count_child(node.txn, parent.sid))
     keep_text = case.rules.configuration.task_text == "clear"
     task = plan.task.encode("utf-8", "surrogatepass") if plan.task is not None else None
     node = replace(
@@ -330,12 +340,12 @@ def _event(case: Case, plan: _Plan, node: Node, kind: str, millis: int) -> Event
     )
 
 
-def _within(parts: Parts, tree: int, children: int) -> None:
-    if tree > parts.limits.tree_max:
-        raise InvalidRequest(f"a tree holds at most {parts.limits.tree_max} sessions (tree_max)", code="tree_full")
-    if children > parts.limits.children_max:
+def _within(limits: Limits, tree: int, children: int) -> None:
+    if tree > limits.tree_max:
+        raise InvalidRequest(f"a tree holds at most {limits.tree_max} sessions (tree_max)", code="tree_full")
+    if children > limits.children_max:
         raise InvalidRequest(
-            f"a session hands off at most {parts.limits.children_max} times (children_max)",
+            f"a session hands off at most {limits.children_max} times (children_max)",
             code="too_many_children",
         )
 

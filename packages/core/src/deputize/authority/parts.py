@@ -1,16 +1,15 @@
 """What the use cases are composed of."""
 
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from deputize.attestation import Attested
 from deputize.authority.key_book import KeyBook
-from deputize.config import Configuration
+from deputize.authority.rules import Rules
+from deputize.issuers.users import Users
 from deputize.model.clock import Clock
-from deputize.model.decision import PolicyEngine
 from deputize.model.failure import AuthorityUnavailable
 from deputize.model.limits import Limits
-from deputize.model.registry import Registry
 from deputize.model.session import Node
 from deputize.store.protocol import ReadTx, Store, WriteTx
 from deputize.verifier.process import ProcessLock
@@ -20,13 +19,16 @@ ACTIVE_POLICY: Final = "policy.active"  # meta row: the digest that the store de
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """A registry and the policy compiled from it: replaced together or not at all."""
+class PolicyMoved(AuthorityUnavailable):
+    """Decided by a set that is no longer the store's. A replica that follows decides again; others refuse."""
 
-    registry: Registry
-    policy: PolicyEngine
-    configuration: Configuration
+
+class Follower(Protocol):
+    """Keeps `Parts.rules` at the set that the store names."""
+
+    def follow(self, parts: "Parts") -> None:
+        """Load the active set where another is loaded. Raises AuthorityUnavailable where that cannot be done."""
+        ...
 
 
 class Bounded(Generic[V]):
@@ -60,14 +62,31 @@ class Parts:
 
     issuer: str
     trust_domain: str
-    limits: Limits
     rules: Rules
     store: Store
     clock: Clock
     keys: KeyBook
-    attested: Attested
     latest: float = 0.0  # of what this process has recorded, seconds
     nodes: Bounded[Node] = field(default_factory=lambda: Bounded(8192))  # what never changes of a session
+    follower: Follower | None = None  # of a server: loads the set that the store decides by
+    _users: tuple[Rules, Users] | None = None
+
+    def users(self, rules: Rules) -> Users:
+        """Whose tokens prove a user by these rules, with the keys of their issuers."""
+        held = self._users
+        if held is None or held[0] is not rules:
+            held = self._users = (rules, Users.of(rules.configuration, self.clock))
+        return held[1]
+
+    @property
+    def limits(self) -> Limits:
+        """Of the set that is loaded now. Whoever decides takes those of the rules that it decides by."""
+        return self.rules.limits
+
+    @property
+    def attested(self) -> Attested:
+        """The agents of this process, by the set that is loaded now."""
+        return self.rules.attested
 
     def now(self) -> float:
         """The authority's time, seconds, as far as this process has seen it. A transaction asks `moment`."""
@@ -85,4 +104,4 @@ class Parts:
     def check_policy(self, tx: ReadTx, rules: Rules) -> None:
         """Step 12: what decided is what the store names. Raises AuthorityUnavailable."""
         if tx.meta(ACTIVE_POLICY) != rules.policy.digest:
-            raise AuthorityUnavailable("the store decides by another policy set than this process has loaded")
+            raise PolicyMoved("the store decides by another policy set than this process has loaded")

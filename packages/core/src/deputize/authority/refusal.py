@@ -1,15 +1,17 @@
 """Refusals: what is told, to whom, and the record that each one leaves (I16)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from deputize.authority.journal import append, new_reference
 from deputize.authority.panel import Panel, ruling_detail
-from deputize.authority.parts import Parts, Rules
+from deputize.authority.parts import Parts, PolicyMoved
+from deputize.authority.rules import Rules
 from deputize.model.decision import Ruling
 from deputize.model.event import Event, Json
 from deputize.model.failure import (
+    AuthorityUnavailable,
     Denial,
     Denied,
     DeputizeError,
@@ -28,6 +30,7 @@ from deputize.store.protocol import WriteTx
 
 T = TypeVar("T")
 MILLIS = 1000
+MAX_MOVES = 16  # of the policy set, during one request
 
 
 @dataclass(slots=True)
@@ -46,6 +49,17 @@ class Case:
     resource: str | None = None
     scopes: tuple[str, ...] = ()
     detail: dict[str, Json] = field(default_factory=dict)
+
+    def copy(self) -> "Case":
+        """As it stands, to begin again from."""
+        return replace(self, detail=dict(self.detail))
+
+    def take(self, blank: "Case", rules: Rules | None) -> None:
+        """Begin again as `blank`, by other rules where there are some."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(blank, item.name))
+        self.detail = dict(blank.detail)
+        self.rules = rules or blank.rules
 
     def event(
         self,
@@ -83,19 +97,48 @@ class Case:
 
 
 def decided(parts: Parts, case: Case, steps: Callable[[], T]) -> T:
-    """Run `steps`; a refusal of this authenticated caller is recorded before it reaches the caller."""
+    """Run `steps`; a refusal of this authenticated caller is recorded before it reaches the caller.
+
+    Where the store's policy set moved meanwhile, a replica that follows it loads it and runs all steps again:
+    no permit and no refusal is by a set that was not active when it was recorded.
+    """
+    if parts.follower is None:
+        return _once(parts, case, steps, settled=True)
+    blank = case.copy()
+    for _ in range(MAX_MOVES):
+        try:
+            return _once(parts, case, steps, settled=False)
+        except PolicyMoved:
+            try:
+                parts.follower.follow(parts)
+            except AuthorityUnavailable as error:
+                case.take(blank, None)
+                _refuse(parts, case, error)
+                raise
+        case.take(blank, parts.rules)
+    return _once(parts, case, steps, settled=True)
+
+
+def _once(parts: Parts, case: Case, steps: Callable[[], T], *, settled: bool) -> T:
+    """`settled`: record a refusal whatever the store decides by now."""
     try:
         done = steps()
     except StoreError:
         raise  # nothing can be written; nothing was issued
     except DeputizeError as error:
-        if error.reference is None:
-            error.reference = new_reference()
-        _record(parts, case, error)
+        if isinstance(error, PolicyMoved) and not settled:
+            raise
+        _refuse(parts, case, error, checked=not settled)
         _record_errors(parts, case, error.reference)
         raise
     _record_errors(parts, case, None)
     return done
+
+
+def _refuse(parts: Parts, case: Case, error: DeputizeError, *, checked: bool = False) -> None:
+    if error.reference is None:
+        error.reference = new_reference()
+    _record(parts, case, error, checked=checked)
 
 
 def _record_errors(parts: Parts, case: Case, reference: str | None) -> None:
@@ -113,13 +156,17 @@ def _record_errors(parts: Parts, case: Case, reference: str | None) -> None:
     parts.store.write(operation)
 
 
-def _record(parts: Parts, case: Case, error: DeputizeError) -> None:
+def _record(parts: Parts, case: Case, error: DeputizeError, *, checked: bool) -> None:
     denial = error.denial if isinstance(error, Denied) else None
     policies = (denial.policy,) if denial is not None and denial.policy else ()
 
     def operation(tx: WriteTx) -> None:
+        if checked:
+            parts.check_policy(tx, case.rules)
         millis = int(parts.stamp(tx) * MILLIS)
         event = case.event(case.kind, "denied", millis)
+        if isinstance(error, PolicyMoved):
+            event = replace(event, policy_set=None)  # decided by none
         detail = dict(event.detail)
         if policies:
             detail["refused_by"] = list(policies)
@@ -190,7 +237,7 @@ def unknown_agent(registry: Registry, name: str, under: str | None = None) -> Un
     """The refusal, with the lines that would register the agent and the name it may be a slip of."""
     shown = plain(name)[:64]
     near = registry.closest(name)
-    where = f" ({registry.path}:{near.line})" if near is not None and near.line is not None else ""
+    where = f" ({near.path or registry.path}:{near.line})" if near is not None and near.line is not None else ""
     closest = f' Closest: "{near.name}"{where}' if near is not None else ""
     below = f" runs under {short_name(under)} but" if under else ""
     parent = f'and "{shown}" to agents.{short_name(under)}.delegate_to' if under else ""

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from deputize.authority.journal import append
-from deputize.authority.parts import ACTIVE_POLICY, Parts
+from deputize.authority.parts import ACTIVE_POLICY, Parts, PolicyMoved
 from deputize.authority.refusal import MILLIS
 from deputize.authority.subject import state_of
 from deputize.model.event import Event
@@ -13,6 +14,7 @@ from deputize.model.revocation import Kind, RevocationEntry
 from deputize.model.session import Node, State, state_at
 from deputize.store.protocol import ReadTx, WriteTx
 
+T = TypeVar("T")
 MAX_REASON = 512  # characters
 COUNT_LIMIT = 100_000  # sessions that are counted, not revoked: that is one row
 
@@ -46,7 +48,7 @@ def revoke(parts: Parts, kind: Kind, target: str, *, reason: str, by: str) -> Re
         now = parts.moment(tx)
         return _one_row(parts, tx, kind, target, reason, by, now)
 
-    entry, node = parts.store.write(operation, sync=True)
+    entry, node = _followed(parts, lambda: parts.store.write(operation, sync=True))
     return Revocation(
         kind=kind.value,
         target=target,
@@ -55,6 +57,17 @@ def revoke(parts: Parts, kind: Kind, target: str, *, reason: str, by: str) -> Re
         seq=entry.seq,
         count=lambda: parts.store.read(lambda tx: _count(tx, kind, target, node, entry.at)),
     )
+
+
+def _followed(parts: Parts, write: Callable[[], T]) -> T:
+    """An agent that only the store's newer policy set knows is revoked as well."""
+    try:
+        return write()
+    except PolicyMoved:
+        if parts.follower is None:
+            raise
+        parts.follower.follow(parts)
+        return write()
 
 
 def _one_row(
@@ -83,6 +96,8 @@ def _one_row(
         sub, before = target, int(now)
     elif kind is Kind.AGENT:
         if parts.rules.registry.agent(target) is None:
+            if parts.follower is not None:
+                parts.check_policy(tx, parts.rules)
             raise NotFound("no such agent is registered")
         agent = target
     elif not _published(tx, target):

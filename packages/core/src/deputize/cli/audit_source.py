@@ -1,6 +1,7 @@
 """Which log the `audit` commands speak of: that of a configuration, or of a store's file alone."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,7 @@ def _by(record: Record, name: str) -> bool:
 @contextlib.contextmanager
 def open_source(config: Path, store: Path | None, *, readonly: bool) -> Iterator[Source]:
     """Open the store that `--store` or the configuration names. Raises ConfigurationError, StoreError."""
-    configuration = load(str(config)) if store is None else None
+    configuration = load(str(config), environ=os.environ) if store is None else None
     url = str(store) if configuration is None else configuration.store_url
     if url.startswith(("postgresql:", "postgres:")):
         raise ConfigurationError("this command reads SQLite stores", path=str(config), key="store.url")

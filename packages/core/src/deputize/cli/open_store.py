@@ -1,6 +1,7 @@
 """How commands find the authority that they speak to."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,7 @@ def open_engine(config: Path, *, readonly: bool = True) -> Iterator[Engine]:
 
     Raises ConfigurationError, StoreError.
     """
-    configuration = load(str(config))
+    configuration = load(str(config), environ=os.environ)
     if ":memory:" in configuration.store_url:
         raise ConfigurationError(
             "the store is in memory: only the process that runs the authority can look into it",

@@ -1,5 +1,6 @@
 """`deputize policy`: check a configuration, move the store to it, ask what would be decided."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +8,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from deputize.authority.engine import Engine, apply_policy_of, rules_of
+from deputize.authority.engine import Engine
 from deputize.authority.explain import explain as dry_run
 from deputize.authority.explain import suggest as suggestion
+from deputize.authority.rules import rules_of
+from deputize.cli import rollout
 from deputize.cli.audit_print import data, write_out
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption, open_engine
 from deputize.config import load
@@ -17,7 +20,8 @@ from deputize.model.identity import local_user
 from deputize.store.sqlite import open_sqlite
 from deputize.system import SystemClock
 
-app = typer.Typer(no_args_is_help=True, help="Policy: check, apply, explain, suggest.")
+app = typer.Typer(no_args_is_help=True, help="Policy: check, roll out and back, explain, suggest.")
+rollout.add(app)
 REFUSED = 1
 _SHOWN = 12  # characters of a digest, for people
 
@@ -25,23 +29,13 @@ _SHOWN = 12  # characters of a digest, for people
 @app.command()
 def check(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
     """Read and validate the configuration and its policy files; change nothing."""
-    rules = rules_of(load(str(config)))
+    rules = rules_of(load(str(config), environ=os.environ))
     agents, resources = len(rules.registry.agents), len(rules.registry.resources)
     if json:
         data({"ok": True, "agents": agents, "resources": resources, "policy_set": rules.policy.digest})
         return
     counted = f"{_count(agents, 'agent')}, {_count(resources, 'resource')}"
     _print(f"{config}: good; {counted}, policy set {rules.policy.digest[:_SHOWN]}")
-
-
-@app.command("apply")
-def apply_policy(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
-    """Make the store decide by this file. Processes that loaded another refuse until they load it too."""
-    digest = apply_policy_of(load(str(config)), clock=SystemClock())
-    if json:
-        data({"policy_set": digest})
-    else:
-        _print(f"the store decides by policy set {digest[:_SHOWN]}")
 
 
 @app.command()
@@ -99,7 +93,8 @@ def suggest(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) 
 
 def _dry(config: Path) -> Engine:
     """The file's rules over an empty store: what is asked of policy alone."""
-    return Engine(load(str(config)), store=open_sqlite(":memory:"), clock=SystemClock(), decides=False)
+    configuration = load(str(config), environ=os.environ)
+    return Engine(configuration, store=open_sqlite(":memory:"), clock=SystemClock(), decides=False)
 
 
 def _count(number: int, what: str) -> str:

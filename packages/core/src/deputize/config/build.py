@@ -27,11 +27,14 @@ def checked(blame: Blame, key: KeyPath, check: Callable[[], _T]) -> _T:
         raise blame.error(key, str(error)) from None
 
 
-def build_registry(document: Document, blame: Blame) -> Registry:
-    """Resources first, then the agents that name them. Raises ConfigurationError."""
+def build_registry(document: Document, blame: Blame, namespaces: Sequence[str] = ()) -> Registry:
+    """Resources first, then the agents that name them. Raises ConfigurationError.
+
+    `namespaces`: those of the included files that were merged into `document`.
+    """
     domain = document.authority.trust_domain
     checked(blame, ("authority", "trust_domain"), lambda: check_trust_domain(domain))
-    by_alias = _resources(document, blame)
+    by_alias = _resources(document, blame, namespaces)
     _distinct(blame, "agents", document.agents)
     for name in document.agents:
         if name == "*":
@@ -45,17 +48,30 @@ def build_registry(document: Document, blame: Blame) -> Registry:
         agents={entry.id: entry for entry in entries},
         resources={entry.url: entry for entry in by_alias.values()},
         path=blame.path,
+        namespaces={name: _reach(name, by_alias, document) for name in namespaces},
     )
 
 
-def _resources(document: Document, blame: Blame) -> dict[str, ResourceEntry]:
+def _reach(namespace: str, resources: Mapping[str, ResourceEntry], document: Document) -> frozenset[Right]:
+    """All that agents of a namespace may ever hold: its own resources, what others share with it, local tools."""
+    rights: set[Right] = set(resources[LOCAL].rights)
+    for alias, entry in resources.items():
+        if alias.startswith(f"{namespace}/"):
+            rights |= entry.rights
+        elif alias in document.resources:
+            shared = document.resources[alias].shared_with.get(namespace, ())
+            rights.update(Right(entry.url, scope) for scope in shared)
+    return frozenset(rights)
+
+
+def _resources(document: Document, blame: Blame, namespaces: Sequence[str]) -> dict[str, ResourceEntry]:
     _distinct(blame, "resources", [*document.resources, *({LOCAL} - set(document.resources))])
     entries = {LOCAL: _local(document, blame)}
     urls = {LOCAL_TOOLS: LOCAL}
     for alias, section in document.resources.items():
         if alias == LOCAL:
             continue
-        entry = _resource(alias, section, blame)
+        entry = _resource(alias, section, blame, namespaces)
         if entry.url in urls:
             raise blame.error(("resources", alias, "url"), f'is the url of "{urls[entry.url]}" already')
         urls[entry.url] = alias
@@ -63,9 +79,10 @@ def _resources(document: Document, blame: Blame) -> dict[str, ResourceEntry]:
     return entries
 
 
-def _resource(alias: str, section: ResourceSection, blame: Blame) -> ResourceEntry:
+def _resource(alias: str, section: ResourceSection, blame: Blame, namespaces: Sequence[str]) -> ResourceEntry:
     at: KeyPath = ("resources", alias)
-    if not _ALIAS.match(alias):
+    namespace, slash, rest = alias.partition("/")
+    if not _ALIAS.match(rest if slash and namespace in namespaces else alias):
         raise blame.error(at, "an alias is 1-64 characters of A-Z a-z 0-9 _ -")
     if section.url is None:
         raise blame.error((*at, "url"), "is missing")
@@ -129,6 +146,7 @@ def _agent(
         session_ttl=section.session_ttl,
         attestation=tuple(section.attestation),
         line=blame.line(at),
+        path=blame.file(at),
     )
 
 

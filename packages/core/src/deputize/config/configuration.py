@@ -1,12 +1,13 @@
 """A configuration, read and checked: immutable values, nothing left to parse."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from deputize.config.bundle import Bundle
 from deputize.model.limits import Limits
 from deputize.model.registry import Registry
-from deputize.model.rules import AttestationRule, ImpersonationGrant, PolicyFile, UserRule
+from deputize.model.rules import AttestationRule, ImpersonationGrant, OperatorRule, PolicyFile, UserRule
 
 Users = Literal["listed", "unrestricted"]
 Algorithm = Literal["ES256", "EdDSA", "RS256"]
@@ -14,22 +15,20 @@ Algorithm = Literal["ES256", "EdDSA", "RS256"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """`[server]`. `max_body` is in bytes, `rate` in requests per second and client."""
+    """`[server]`. `max_body` and `max_headers` are in bytes, `rate` in requests per second and client.
+
+    `shutdown_grace` is in seconds. `unix_socket`: a path that is listened on instead of host and port; empty: none.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8400
     workers: int = 1
     trusted_proxies: tuple[str, ...] = ()
     max_body: int = 64 * 1024
+    max_headers: int = 32 * 1024
     rate: float = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorRule:
-    """One `[[operators]]`: groups of an issuer that may read or act. `groups` maps role to group names."""
-
-    issuer: str
-    groups: Mapping[str, tuple[str, ...]]
+    shutdown_grace: int = 30
+    unix_socket: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +59,18 @@ class Configuration:
     server: ServerSettings = field(default_factory=ServerSettings)
     operators: tuple[OperatorRule, ...] = ()
     path: str = ""
+    bundle: Bundle | None = None
+
+    @property
+    def beside(self) -> Mapping[str, object]:
+        """What decides and is not asked of policies, as plain data: digested with them, and followed by replicas."""
+        return {
+            "attestation": [_plain(rule) for rule in self.attestation_rules],
+            "audit": {"task_text": self.task_text, "retention": self.retention},
+            "limits": asdict(self.limits),
+            "operators": [_plain(rule) for rule in self.operators],
+            "users": [_plain(rule) for rule in self.user_rules],
+        }
 
     @property
     def workloads(self) -> Mapping[str, frozenset[str]]:
@@ -69,3 +80,9 @@ class Configuration:
             for agent in rule.agents:
                 hosts.setdefault(agent, set()).add(rule.workload)
         return {agent: frozenset(names) for agent, names in hosts.items()}
+
+
+def _plain(rule: UserRule | AttestationRule | OperatorRule) -> dict[str, object]:
+    members = asdict(rule)
+    del members["line"]
+    return members

@@ -65,6 +65,7 @@ class ResourceSection(Section):
     introspection: list[str] = []
     tools: dict[str, list[str]] = {}
     allow_framework_tools: list[str] = []
+    shared_with: dict[str, list[str]] = {}
 
 
 class AgentSection(Section):
@@ -74,6 +75,7 @@ class AgentSection(Section):
     use: dict[str, list[str]] = {}
     delegate: dict[str, list[str]] = {}
     delegate_to: list[str] = []
+    accept_from: list[str] = []
     groups: list[str] = []
     session_ttl: Duration | None = None
     attestation: list[Method] = []
@@ -145,14 +147,25 @@ class ServerSection(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     trusted_proxies: list[str] = []
     max_body: Size = 64 * 1024
+    max_headers: Size = 32 * 1024
     rate: Rate = 10.0
+    shutdown_grace: Annotated[Duration, Field(le=600)] = 30
+    unix_socket: str = ""
 
 
 class OperatorSection(Section):
     """One `[[operators]]`."""
 
     issuer: str
-    groups: dict[Literal["viewer", "responder", "admin"], list[str]]
+    groups: Annotated[
+        dict[Literal["viewer", "responder", "admin"], Annotated[list[str], Field(min_length=1)]], Field(min_length=1)
+    ]
+    audience: list[str] = []
+    groups_claim: Annotated[str, Field(min_length=1)] = "groups"
+    subject: Annotated[str, Field(min_length=1)] = "sub"
+    jwks: Annotated[str, Field(min_length=1)] = "discover"
+    ca_file: str = ""
+    private_network: bool = False
 
 
 class Document(Section):
@@ -172,3 +185,19 @@ class Document(Section):
     audit: AuditSection = AuditSection()
     server: ServerSection = ServerSection()
     operators: list[OperatorSection] = []
+
+
+class TeamPolicySection(Section):
+    """`[policy]` of an included file."""
+
+    files: list[str] = []
+
+
+class TeamDocument(Section):
+    """An included file: what one namespace says of itself."""
+
+    version: Literal[1] = 1
+    namespace: str
+    resources: dict[str, ResourceSection] = {}
+    agents: dict[str, AgentSection] = {}
+    policy: TeamPolicySection = TeamPolicySection()

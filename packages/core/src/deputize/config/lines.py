@@ -6,6 +6,8 @@ Works on text that `tomllib` has accepted (TOML v1.0.0), so it looks for extent,
 import re
 import tomllib
 from bisect import bisect_right
+from collections.abc import Collection
+from itertools import pairwise
 from typing import Final
 
 KeyPath = tuple[str | int, ...]
@@ -24,6 +26,18 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     return _Scanner(text).scan()
 
 
+def without_tables(text: str, names: Collection[str]) -> str:
+    """The text less the top-level tables and keys of these names, comments in them included; lines stay in place."""
+    scanner = _Scanner(text)
+    scanner.scan()
+    left, at = "", 0
+    for (start, name), (end, _) in pairwise([*scanner.marks, (len(text), "")]):
+        if name in names:
+            left += text[at:start] + "\n" * text.count("\n", start, end)
+            at = end
+    return left + text[at:]
+
+
 class _Scanner:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -31,6 +45,7 @@ class _Scanner:
         self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self.lines: dict[KeyPath, int] = {}
         self.tables: dict[KeyPath, int] = {}  # array of tables -> index of its last element
+        self.marks: list[tuple[int, str]] = []  # where a table or a top-level key begins, and its first name
 
     def scan(self) -> dict[KeyPath, int]:
         table: KeyPath = ()
@@ -48,6 +63,7 @@ class _Scanner:
         several = self.text.startswith("[[", self.at)
         self.at += 2 if several else 1
         names = self._key()
+        self.marks.append((start, names[0]))
         self.at += 2 if several else 1
         path: KeyPath = (*self._resolve(names[:-1], start), names[-1])
         if several:
@@ -72,6 +88,8 @@ class _Scanner:
         for name in self._key():
             path += (name,)
             self._note(path, start)
+        if not table:
+            self.marks.append((start, str(path[0])))
         self.at += 1  # the equals sign
         self._skip(_BLANK)
         self._value(path)

@@ -1,44 +1,101 @@
-"""`deputize.toml` from disk to a `Configuration`."""
+"""`deputize.toml` from disk, or a policy set from a store, to a `Configuration`."""
 
+import json
 import os
-import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from deputize.config.attestation import attestation_rules
 from deputize.config.blame import Blame
 from deputize.config.build import build_registry, checked
+from deputize.config.bundle import Bundle, shared_text
 from deputize.config.configuration import Configuration, ServerSettings
 from deputize.config.document import DEFAULT_POLICIES, Document
-from deputize.config.lines import key_lines
+from deputize.config.environment import deciding, override
+from deputize.config.files import DiskFiles, Files
+from deputize.config.include import Merged, Team, merge, policy_folder
+from deputize.config.lines import KeyPath, key_lines
 from deputize.config.rules import check_issuer, impersonation_grants, operator_rules, user_rules
-from deputize.config.validate import document_of, override
+from deputize.config.toml import parse_toml
+from deputize.config.validate import document_of
 from deputize.model.failure import ConfigurationError
 from deputize.model.limits import Limits
 from deputize.model.rules import PolicyFile
 
-MAX_FILE: Final = 8 * 1024 * 1024  # bytes
+_DATA = ".json"  # of a main file that was never written as TOML: the three mappings
 
 
 def load(path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> Configuration:
-    """Read, check and resolve a configuration file and the policy files that it names.
+    """Read, check and resolve a configuration file, what it includes, and the policy files that these name.
 
-    `environ` (default: that of the process) may override scalars: `DEPUTIZE_<SECTION>_<KEY>`.
-    Raises ConfigurationError with file, line and key path.
+    `environ` may override scalars: `DEPUTIZE_<SECTION>_<KEY>`. Nothing else is read of it.
+    Raises ConfigurationError with file, line and key path, or with the variable.
     """
     file = Path(path)
-    text = _read(file)
-    data = _parse(text, str(file))
-    data, names = override(data, os.environ if environ is None else environ)
-    blame = Blame(str(file), key_lines(text), names)
-    return configure(document_of(data, blame), blame, file.parent)
+    files = DiskFiles(file.parent)
+    environ = environ or {}
+    made = _resolved(files, file.name, environ, file.parent)
+    texts = {**files.texts, file.name: shared_text(files.texts[file.name], str(file))}
+    bundle = Bundle(main=file.name, files=texts, matches=files.matches, environment=deciding(environ))
+    return replace(made, bundle=bundle)
 
 
-def configure(document: Document, blame: Blame, base: Path) -> Configuration:
-    """Resolve a checked document; relative paths in it start at `base`. Raises ConfigurationError."""
-    _refuse_what_is_not_there_yet(document, blame)
-    registry = build_registry(document, blame)
+def from_bundle(bundle: Bundle, *, replica: Configuration | None = None) -> Configuration:
+    """The configuration that a policy set stands for; what is of one replica alone comes from `replica`.
+
+    Raises ConfigurationError.
+    """
+    made = replace(_resolved(bundle.opened(), bundle.main, bundle.environment, Path()), bundle=bundle)
+    if replica is None:
+        return made
+    return replace(
+        made,
+        issuer=replica.issuer,
+        algorithm=replica.algorithm,
+        store_url=replica.store_url,
+        durability=replica.durability,
+        checkpoint_every=replica.checkpoint_every,
+        checkpoint_to=replica.checkpoint_to,
+        server=replica.server,
+    )
+
+
+def from_data(data: Mapping[str, object], blame: Blame) -> Configuration:
+    """From data that no file holds. Its patterns of files match nothing. Raises ConfigurationError."""
+    shared = {key: value for key, value in data.items() if key not in {"server", "store"}}
+    name = f"mappings{_DATA}"
+    bundle = Bundle(main=name, files={name: json.dumps(shared, sort_keys=True)})
+    document = document_of(data, blame)
+    made = _configured(merge(document, blame, bundle.opened()), bundle.opened(), Path())
+    return replace(made, bundle=bundle)
+
+
+def _resolved(files: Files, main: str, environ: Mapping[str, str], base: Path) -> Configuration:
+    """Relative paths of the replica's own sections start at `base`."""
+    text, shown = files.read(main), files.shown(main)
+    plain = main.endswith(_DATA)
+    data, names = override(_json(text, shown) if plain else parse_toml(text, shown), environ)
+    blame = Blame(shown, {} if plain else key_lines(text), names)
+    return _configured(merge(document_of(data, blame), blame, files), files, base)
+
+
+def _json(text: str, path: str) -> dict[str, object]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise ConfigurationError("is no JSON object", path=path)
+    return data
+
+
+def _configured(merged: Merged, files: Files, base: Path) -> Configuration:
+    """Resolve checked documents. Raises ConfigurationError."""
+    document, blame = merged.document, merged.blame
+    if document.policy.shadow:
+        raise blame.error(("policy", "shadow"), "shadow policies are not supported yet")
+    registry = build_registry(document, blame, merged.namespaces)
     rules = user_rules(document, blame)
     checked(blame, ("authority", "issuer"), lambda: check_issuer(document.authority.issuer))
     written = document.authority.users
@@ -52,7 +109,7 @@ def configure(document: Document, blame: Blame, base: Path) -> Configuration:
         store_url=_store(document, blame, base),
         durability=document.store.durability,
         limits=_limits(document, blame),
-        policy_files=_policy_files(document, blame, base),
+        policy_files=_policy_files(merged, files),
         user_rules=rules,
         attestation_rules=attestation_rules(document, registry, blame),
         impersonation=impersonation_grants(document, registry, blame),
@@ -60,48 +117,10 @@ def configure(document: Document, blame: Blame, base: Path) -> Configuration:
         retention=document.audit.retention,
         checkpoint_every=document.audit.checkpoint_every,
         checkpoint_to=tuple(document.audit.checkpoint_to),
-        server=_server(document),
+        server=_server(document, base),
         operators=operator_rules(document, blame),
         path=blame.path,
     )
-
-
-def _read(file: Path) -> str:
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"cannot be read: {error.strerror}", path=str(file)) from None
-    if len(raw) > MAX_FILE:
-        raise ConfigurationError("is larger than 8 MiB", path=str(file))
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ConfigurationError("is not UTF-8 text", path=str(file), line=line) from None
-
-
-def _parse(text: str, path: str) -> dict[str, object]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        reason, line = _place(str(error), text)
-        raise ConfigurationError(f"not valid TOML: {reason}", path=path, line=line) from None
-    except RecursionError:
-        raise ConfigurationError("not valid TOML: nested too deeply", path=path) from None
-
-
-def _place(message: str, text: str) -> tuple[str, int]:
-    """`tomllib` says "<reason> (at line 3, column 7)" or "(at end of document)"."""
-    reason, _, place = message.rpartition(" (at ")
-    line = place.removeprefix("line ").partition(",")[0]
-    return (reason or message)[:160], int(line) if line.isdecimal() else text.count("\n") + 1
-
-
-def _refuse_what_is_not_there_yet(document: Document, blame: Blame) -> None:
-    if document.include:
-        raise blame.error(("include",), "included files are not supported yet; keep one file")
-    if document.policy.shadow:
-        raise blame.error(("policy", "shadow"), "shadow policies are not supported yet")
 
 
 def _limits(document: Document, blame: Blame) -> Limits:
@@ -111,8 +130,10 @@ def _limits(document: Document, blame: Blame) -> Limits:
     return Limits(**limits.model_dump())
 
 
-def _server(document: Document) -> ServerSettings:
-    values = document.server.model_dump() | {"trusted_proxies": tuple(document.server.trusted_proxies)}
+def _server(document: Document, base: Path) -> ServerSettings:
+    section = document.server
+    socket = str(base / section.unix_socket) if section.unix_socket else ""
+    values = section.model_dump() | {"trusted_proxies": tuple(section.trusted_proxies), "unix_socket": socket}
     return ServerSettings(**values)
 
 
@@ -129,30 +150,36 @@ def _store(document: Document, blame: Blame, base: Path) -> str:
     return url if rest == ":memory:" else f"sqlite:{base / rest}"
 
 
-def _policy_files(document: Document, blame: Blame, base: Path) -> tuple[PolicyFile, ...]:
-    """In the order of the list, each pattern's files sorted; a file that two patterns match is read once."""
-    found: dict[Path, PolicyFile] = {}
-    for index, pattern in enumerate(document.policy.files):
-        key: tuple[str | int, ...] = ("policy", "files", index)
-        files = _matches(pattern, base)
-        if not files and pattern != DEFAULT_POLICIES:  # a forbid that is not found would permit
-            raise blame.error(key, "no such file")
-        for file in files:
-            found.setdefault(file.resolve(), PolicyFile(path=str(file), text=_read(file)))
+def _policy_files(merged: Merged, files: Files) -> tuple[PolicyFile, ...]:
+    """In the order of the lists, each pattern's files sorted; a file that two patterns match is read once."""
+    found: dict[str, PolicyFile] = {}
+    for index, pattern in enumerate(merged.document.policy.files):
+        names = files.matching(pattern, "")
+        if not names and pattern != DEFAULT_POLICIES:  # a forbid that is not found would permit
+            raise merged.blame.error(("policy", "files", index), "no such file")
+        for name in names:
+            if files.same(name) not in found:
+                found[files.same(name)] = PolicyFile(path=files.shown(name), text=files.read(name))
+    for team in merged.teams:
+        for index, pattern in enumerate(team.document.policy.files):
+            _team_policies(team, files, pattern, ("policy", "files", index), found)
     return tuple(found.values())
 
 
-def _is_pattern(text: str) -> bool:
-    return any(sign in text for sign in "*?[")
+def _team_policies(team: Team, files: Files, pattern: str, key: KeyPath, found: dict[str, PolicyFile]) -> None:
+    """Add what one pattern of a team names: files beside its own that are nobody else's.
 
-
-def _matches(pattern: str, base: Path) -> list[Path]:
-    if not _is_pattern(pattern):
-        return [base / pattern] if (base / pattern).is_file() else []
-    plain = Path(pattern)
-    root = Path(plain.anchor) if plain.is_absolute() else base
-    relative = plain.relative_to(plain.anchor) if plain.is_absolute() else plain
-    try:
-        return sorted(path for path in root.glob(str(relative)) if path.is_file())
-    except (ValueError, NotImplementedError):
-        return []
+    The policies of a file that two name would be held to two namespaces, or to none.
+    """
+    names = files.matching(pattern, policy_folder(team))
+    if not names:
+        raise team.blame.error(key, "no such file")
+    for name in names:
+        if not files.inside(name, policy_folder(team)):
+            raise team.blame.error(key, "leads out of the folder of this file")
+        other = found.get(files.same(name))
+        if other is not None and other.namespace != team.namespace:
+            raise team.blame.error(key, "is named by another file too, as one of its own")
+        if other is None:
+            path, text = files.shown(name), files.read(name)
+            found[files.same(name)] = PolicyFile(path=path, text=text, namespace=team.namespace)

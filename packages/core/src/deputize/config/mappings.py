@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from deputize.config.blame import Blame
 from deputize.config.build import LOCAL
 from deputize.config.configuration import Configuration
 from deputize.config.lines import KeyPath
-from deputize.config.load import configure
-from deputize.config.validate import document_of
+from deputize.config.load import from_data
 from deputize.model.failure import ConfigurationError
 from deputize.model.identity import confusable_key
 from deputize.model.resource import TOOL_SCOPE_PREFIX
@@ -65,7 +63,7 @@ def from_mappings(
         },
         "policy": {"files": []},
     }
-    return configure(document_of(document, blame), blame, Path())
+    return from_data(document, blame)
 
 
 def _lists(value: object, key: str) -> dict[str, tuple[str, ...]]:

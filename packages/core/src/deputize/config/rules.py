@@ -5,14 +5,13 @@ from functools import partial
 
 from deputize.config.blame import Blame
 from deputize.config.build import checked
-from deputize.config.configuration import OperatorRule
 from deputize.config.document import Document, ImpersonationSection, UsersSection
 from deputize.config.lines import KeyPath
 from deputize.model.failure import InvalidRequest
 from deputize.model.identity import LOCAL_ALIAS, user_id
 from deputize.model.registry import AgentEntry, Registry
 from deputize.model.resource import Right, check_resource
-from deputize.model.rules import ImpersonationGrant, UserRule
+from deputize.model.rules import ImpersonationGrant, OperatorRule, UserRule
 
 
 def user_rules(document: Document, blame: Blame) -> tuple[UserRule, ...]:
@@ -69,13 +68,21 @@ def _grant(index: int, section: ImpersonationSection, registry: Registry, blame:
 
 
 def operator_rules(document: Document, blame: Blame) -> tuple[OperatorRule, ...]:
-    """`[[operators]]`. Raises ConfigurationError."""
-    rules = []
+    """`[[operators]]`, issuers distinct. Raises ConfigurationError."""
+    rules: list[OperatorRule] = []
     for index, section in enumerate(document.operators):
-        issuer = section.issuer
-        checked(blame, ("operators", index, "issuer"), partial(check_issuer, issuer))
-        groups = {str(role): tuple(names) for role, names in section.groups.items()}
-        rules.append(OperatorRule(issuer=issuer, groups=groups))
+        at: KeyPath = ("operators", index)
+        checked(blame, (*at, "issuer"), partial(check_issuer, section.issuer))
+        if any(section.issuer == other.issuer for other in rules):
+            raise blame.error((*at, "issuer"), "is listed already; one entry names all roles of an issuer")
+        for role, names in section.groups.items():
+            if "" in names:
+                raise blame.error((*at, "groups", role), "an empty name would stand for no group in particular")
+        if "" in section.audience:
+            raise blame.error((*at, "audience"), "must not be empty")
+        groups = {role: tuple(names) for role, names in section.groups.items()}
+        values = section.model_dump() | {"audience": tuple(section.audience), "groups": groups}
+        rules.append(OperatorRule(**values, line=blame.line(at)))
     return tuple(rules)
 
 

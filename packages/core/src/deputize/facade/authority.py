@@ -63,7 +63,7 @@ class Authority(Management):
         clock: Clock | None = None,
     ) -> Self:
         """From a file; embedded. `store` overrides `[store] url`. Raises ConfigurationError with file and line."""
-        configuration = load(fspath(path))
+        configuration = load(fspath(path), environ=os.environ)
         if store is not None:
             configuration = replace(configuration, store_url=store)
         return cls.from_configuration(configuration, clock=clock)

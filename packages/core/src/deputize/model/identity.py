@@ -47,6 +47,11 @@ def workload_id(trust_domain: str, name: str) -> str:
     return f"spiffe://{check_trust_domain(trust_domain)}/workload/{check_agent_name(name)}"
 
 
+def everyone(namespace: str) -> str:
+    """The group that every agent of a namespace is in."""
+    return f"{namespace}/*"
+
+
 def parse_agent_id(identifier: str) -> tuple[str, str]:
     """Split an agent's SPIFFE ID into (trust domain, name). Raises InvalidRequest."""
     scheme, _, rest = identifier.partition("://")

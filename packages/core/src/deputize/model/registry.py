@@ -48,6 +48,7 @@ class AgentEntry:
     session_ttl: int | None = None  # seconds
     attestation: tuple[str, ...] = ()
     line: int | None = None  # of `[agents.<name>]` in its file, for messages
+    path: str = ""  # of that file
 
     @property
     def rights(self) -> frozenset[Right]:
@@ -77,6 +78,7 @@ class Registry:
     agents: Mapping[str, AgentEntry]
     resources: Mapping[str, ResourceEntry]
     path: str = ""  # of the configuration file, for messages
+    namespaces: Mapping[str, frozenset[Right]] = field(default_factory=dict)  # included: all its agents may ever hold
 
     def agent(self, name: str) -> AgentEntry | None:
         """By short name or SPIFFE ID; exact, never by likeness."""

@@ -1,17 +1,26 @@
 """What a configuration says besides the registry: who users are, how agents prove themselves, stored grants."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from deputize.model.claims_match import Match
 from deputize.model.resource import Right
 
+Role = Literal["viewer", "responder", "admin"]
+ROLES: Final[tuple[Role, ...]] = ("viewer", "responder", "admin")  # each may do what those before it may
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFile:
-    """A file of Cedar policies, read. `path` is for messages."""
+    """A file of Cedar policies, read. `path` is for messages.
+
+    `namespace`: of the included file that named it, to whose agents its policies are then held; else empty.
+    """
 
     path: str
     text: str
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +81,27 @@ class ImpersonationGrant:
     expires: int
     reason: str
     line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorRule:
+    """One `[[operators]]`: people and machines of an issuer that may read or act.
+
+    `groups` maps a role to names of groups; `groups_claim` and `subject` are names of claims. `audience` empty:
+    the authority's own issuer. `jwks` is "discover", an https URL or a file path.
+    """
+
+    issuer: str
+    groups: Mapping[Role, tuple[str, ...]]
+    audience: tuple[str, ...] = ()
+    groups_claim: str = "groups"
+    subject: str = "sub"
+    jwks: str = "discover"
+    ca_file: str = ""
+    private_network: bool = False
+    line: int | None = None
+
+    def role_of(self, groups: Iterable[str]) -> Role | None:
+        """The highest role that one of these groups has; None: none, so nothing is read."""
+        held = set(groups)
+        return next((role for role in reversed(ROLES) if held.intersection(self.groups.get(role, ()))), None)

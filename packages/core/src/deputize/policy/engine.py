@@ -22,6 +22,7 @@ from deputize.model.rules import ImpersonationGrant, PolicyFile, UserRule
 from deputize.policy import schema
 from deputize.policy.entities import NO_WORKLOADS, EntityStore, registry_entities, user_entity
 from deputize.policy.index import Key, Line, PolicyIndex, Slice
+from deputize.policy.namespaces import check_namespace
 from deputize.policy.rules import Statement, registry_rules
 from deputize.policy.statements import Est, check_schema, check_unique, parse, split
 from deputize.policy.text import Uid
@@ -32,6 +33,7 @@ _SLICES: Final = 4096
 _HANDLES: Final = 4096
 _ANSWERS: Final = 4096
 Roots = tuple[frozenset[Uid], tuple[Uid, ...], str, tuple[str, ...]]  # of policies, of the question; user, groups
+NOTHING: Final[Mapping[str, object]] = {}
 _ACTIONS: Final[Mapping[Action, Line]] = {action: (("Action", action),) for action in schema.MEMBERS}
 
 
@@ -43,6 +45,7 @@ def compile_policy(
     files: Sequence[PolicyFile] = (),
     impersonation: Sequence[ImpersonationGrant] = (),
     workloads: Mapping[str, frozenset[str]] = NO_WORKLOADS,
+    beside: Mapping[str, object] = NOTHING,
 ) -> "CedarEngine":
     """Turn a registry and files of Cedar into an engine.
 
@@ -53,6 +56,7 @@ def compile_policy(
         files: Policies that add to the registry's or forbid over them.
         impersonation: Stored grants; beyond them impersonation is forbidden whatever a policy says.
         workloads: Agent id -> workloads that may host it (`principal.workload`).
+        beside: Plain data that decides and is not asked of policies (limits, rules for evidence): digested with them.
 
     Raises ConfigurationError with file, line and reason.
     """
@@ -60,10 +64,12 @@ def compile_policy(
     parsed = parse(list(rules))
     for file in files:
         parsed += parse(split(file))
+    for statement, est in parsed:
+        check_namespace(statement, est, registry.trust_domain)
     statements = [statement for statement, _ in parsed]
     check_unique(statements)
     check_schema(statements)
-    return CedarEngine(registry, parsed, {rule.alias: rule for rule in user_rules}, workloads)
+    return CedarEngine(registry, parsed, {rule.alias: rule for rule in user_rules}, workloads, beside)
 
 
 class CedarEngine:
@@ -75,6 +81,7 @@ class CedarEngine:
         policies: Sequence[tuple[Statement, Est]],
         issuers: Mapping[str, UserRule],
         workloads: Mapping[str, frozenset[str]] = NO_WORKLOADS,
+        beside: Mapping[str, object] = NOTHING,
     ) -> None:
         self._statements = {str(statement.id): statement for statement, _ in policies}
         ests = {str(statement.id): est for statement, est in policies}
@@ -85,7 +92,7 @@ class CedarEngine:
         self._agents = {name: self._line(("Agent", name)) for name in registry.agents}
         rights = (right for resource in registry.resources.values() for right in resource.rights)
         self._rights = {right: self._line(("Scope", right.entity)) for right in rights}
-        self._digest = _digest(registry, ests, self._entities)
+        self._digest = _digest(registry, ests, self._entities, beside)
         self._slice = lru_cache(_SLICES)(self._make_slice)
         self._handle = lru_cache(_HANDLES)(self._make_handle)
         self._view = lru_cache(_SLICES)(self._make_view)
@@ -93,7 +100,7 @@ class CedarEngine:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the policies and the registry; the same digest always decides alike."""
+        """Hex SHA-256 of all that decides; the same digest always decides alike."""
         return self._digest
 
     @property
@@ -262,9 +269,10 @@ def _erring(errors: tuple[str, ...], view: Slice) -> tuple[str, ...]:
     return tuple(sorted(name for name in view.ids if any(f"`{name}`" in error for error in errors)))
 
 
-def _digest(registry: Registry, ests: Mapping[str, Est], entities: EntityStore) -> str:
-    """Over all that decides: schema, policies, entities, and what the registry answers beside policy."""
+def _digest(registry: Registry, ests: Mapping[str, Est], entities: EntityStore, beside: Mapping[str, object]) -> str:
+    """Over all that decides: schema, policies, entities, what the registry answers beside policy, and `beside`."""
     facts = {
+        "beside": beside,
         "domain": registry.trust_domain,
         "schema": schema.SCHEMA,
         "policies": ests,

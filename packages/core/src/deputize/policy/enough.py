@@ -99,10 +99,11 @@ def _impersonate(question: Question, agent: AgentEntry, registry: Registry) -> s
 
 
 def _in(registry: Registry, agent: AgentEntry | None = None) -> str:
-    if not registry.path:
+    path = (agent.path if agent is not None else "") or registry.path
+    if not path:
         return ""
     line = f":{agent.line}" if agent is not None and agent.line is not None else ""
-    return f"   in {registry.path}{line}"
+    return f"   in {path}{line}"
 
 
 def _list(names: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from deputize.model.identity import everyone
 from deputize.model.registry import AgentEntry, Registry
 from deputize.model.resource import Right
 from deputize.model.rules import ImpersonationGrant, UserRule
@@ -19,6 +20,7 @@ class Statement:
     text: str
     path: str = ""
     line: int | None = None
+    namespace: str = ""  # of the included file that named its file
 
 
 def registry_rules(
@@ -35,6 +37,7 @@ def registry_rules(
             givers.setdefault(other, []).append(agent.id)
     for agent in sorted(registry.agents.values(), key=lambda entry: entry.id):
         yield from _agent_rules(agent, sorted(givers.get(agent.id, ())), registry)
+    yield from _namespace_rules(registry)
     yield from _user_rules(users, user_rules, registry.path)
     yield _impersonation_rule(impersonation, registry.path)
 
@@ -46,7 +49,7 @@ def _agent_rules(agent: AgentEntry, givers: Sequence[str], registry: Registry) -
         scope = f'principal == {entity(("Agent", agent.id))}, action == Action::"{action}", {where}'
         conditions = " && ".join((*when, *test))
         tail = f"\nwhen {{ {conditions} }};" if conditions else ";"
-        return Statement(name, f"{_id(name)}\npermit ({scope}){tail}", registry.path, agent.line)
+        return Statement(name, f"{_id(name)}\npermit ({scope}){tail}", agent.path or registry.path, agent.line)
 
     if agent.use:
         yield rule("use", "use", agent.use)
@@ -57,6 +60,18 @@ def _agent_rules(agent: AgentEntry, givers: Sequence[str], registry: Registry) -
         for other in sorted(agent.delegate_to):
             name = registry.agents[other].name
             yield rule(f"delegate.{name}", "delegate", agent.delegate, f"context.to == {entity(('Agent', other))}")
+
+
+def _namespace_rules(registry: Registry) -> Iterator[Statement]:
+    """Whatever a file of policies permits, agents of a namespace stay within what it owns or is shared with it."""
+    for namespace, rights in sorted(registry.namespaces.items()):
+        name = f"namespace.{namespace}"
+        where, test = _among(rights, registry)
+        inside = test[0] if test else where
+        members = entity(("Group", everyone(namespace)))
+        unless = f"\nunless {{ {inside} }}" if rights else ""
+        text = f"{_id(name)}\nforbid (principal is Agent in {members}, action, resource){unless};"
+        yield Statement(name, text, registry.path)
 
 
 def _opening(givers: Sequence[str], *, opens: bool) -> str:

@@ -6,6 +6,7 @@ understood) and what it refuses is parsed statement by statement until the culpr
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import cedarpy
@@ -54,7 +55,7 @@ def parse(statements: Sequence[Statement]) -> list[tuple[Statement, Est]]:
     parsed: list[tuple[Statement, Est]] = []
     for statement, est in zip(statements, _est(statements), strict=True):
         name = _name(statement, est)
-        parsed.append((Statement(name, statement.text, statement.path, statement.line), est))
+        parsed.append((replace(statement, id=name), est))
     if any(item.id is None for item in statements):  # the registry's own are flat by construction
         _check_readable(parsed)
     return parsed
@@ -155,11 +156,11 @@ def _name(statement: Statement, est: Est) -> str:
         reason = "a policy id is 1-128 characters of A-Z a-z 0-9 . _ : / @ + -"
     if reason is not None:
         raise ConfigurationError(reason, path=statement.path, line=statement.line)
-    return str(name)
+    return f"{statement.namespace}/{name}" if statement.namespace else str(name)
 
 
 def _statement(file: PolicyFile, start: int, end: int) -> Statement:
-    return Statement(None, file.text[start:end], file.path, file.text.count("\n", 0, start) + 1)
+    return Statement(None, file.text[start:end], file.path, file.text.count("\n", 0, start) + 1, file.namespace)
 
 
 def _skip_gap(text: str, at: int) -> int:

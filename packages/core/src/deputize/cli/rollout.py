@@ -1,0 +1,145 @@
+"""`deputize policy apply | history | rollback | show | diff`: roll a policy set out, look back, roll back."""
+
+import contextlib
+import getpass
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deputize.authority import rollout
+from deputize.authority.engine import claim, store_of
+from deputize.authority.policy_diff import diff as difference
+from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption
+from deputize.cli.rollout_print import print_difference, print_history, print_moved, print_texts
+from deputize.config import Bundle, Configuration, load
+from deputize.model.failure import ConfigurationError, InvalidRequest
+from deputize.store.protocol import Store
+from deputize.store.sqlite import open_sqlite
+from deputize.system import SystemClock
+
+ReasonOption = Annotated[str, typer.Option(help="why; it stands in the log")]
+FILE = "file"  # in place of a digest: the configuration file as it is now
+_CONFLICT = 1
+
+
+def add(app: typer.Typer) -> None:
+    """Put these commands beside the others of `deputize policy`."""
+    for name, command in (
+        ("apply", apply_policy),
+        ("history", show_history),
+        ("rollback", roll_back),
+        ("show", show_set),
+        ("diff", diff_sets),
+    ):
+        app.command(name)(command)
+
+
+def apply_policy(
+    *,
+    reason: ReasonOption = "",
+    expect: Annotated[str | None, typer.Option(help="only if this set decides now")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Make the store decide by this file. Servers load it from the store; a process embedded in a program refuses."""
+    configuration = _loaded(config)
+    with _store(configuration, create=True) as store:
+        claim(store, configuration)
+        with _conflict_is_an_answer():
+            digest = rollout.apply(store, SystemClock(), configuration, by=_me(), reason=reason, expected=expect)
+    print_moved(digest, json=json)
+
+
+def show_history(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
+    """Every set that this store decided by, oldest first: when, by whom, why."""
+    with _store(_loaded(config)) as store:
+        moves = rollout.history(store)
+    print_history(moves, json=json)
+
+
+def roll_back(
+    digest: Annotated[str | None, typer.Argument(metavar="[DIGEST]", help="left out: the set before this one")] = None,
+    *,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Make the store decide by a set again that was applied before. Needs the store; the file is not changed."""
+    with _store(_loaded(config), readonly=False) as store, _conflict_is_an_answer():
+        found = rollout.rollback(store, SystemClock(), digest, by=_me(), reason=reason)
+    print_moved(found, json=json)
+
+
+def show_set(
+    digest: Annotated[str | None, typer.Argument(metavar="[DIGEST]", help="left out: the active set")] = None,
+    *,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """The texts of a set, file by file."""
+    with _store(_loaded(config)) as store:
+        found = rollout.resolve(store, digest)
+        bundle = rollout.show(store, found)
+    print_texts(found, bundle, json=json)
+
+
+def diff_sets(
+    old: Annotated[str, typer.Argument(metavar="A", help="digest, `active` or `file`")] = "active",
+    new: Annotated[str, typer.Argument(metavar="B", help="digest, `active` or `file`")] = FILE,
+    *,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """What B decides otherwise than A; by default the file otherwise than the store."""
+    configuration = _loaded(config)
+    with _store(configuration) as store:
+        sets = [_bundle(store, configuration, name) for name in (old, new)]
+    print_difference(difference(*sets), json=json)
+
+
+def _bundle(store: Store, configuration: Configuration, name: str) -> Bundle:
+    if name == FILE and configuration.bundle is not None:
+        return configuration.bundle
+    return rollout.show(store, None if name == "active" else name)
+
+
+def _loaded(config: Path) -> Configuration:
+    return load(str(config), environ=os.environ)
+
+
+@contextlib.contextmanager
+def _store(configuration: Configuration, *, create: bool = False, readonly: bool = True) -> Iterator[Store]:
+    if ":memory:" in configuration.store_url:
+        message = "the store is in memory: no other process can look into it"
+        raise ConfigurationError(message, path=configuration.path, key="store.url")
+    if create or "://" in configuration.store_url:
+        store = store_of(configuration)
+    else:
+        store = open_sqlite(configuration.store_url, create=False, readonly=readonly)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextlib.contextmanager
+def _conflict_is_an_answer() -> Iterator[None]:
+    """Somebody else was first: exit status 1, not that of a wrong command line."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if error.code != "policy_conflict":
+            raise
+        typer.echo(str(error), err=True)
+        raise typer.Exit(_CONFLICT) from None
+
+
+def _me() -> str:
+    """Who rolls out: the name that this machine knows the caller by."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError, ImportError):
+        return f"cli:{os.getuid()}"
