@@ -100,6 +100,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def places() -> type[Place]:
     return Place

@@ -1,6 +1,7 @@
 """The hub of the feed, without HTTP: whatever the order of writes, reads, cuts and resumes, nothing is lost."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -245,3 +246,31 @@ def test_entries_of_one_record_are_resumed_behind_the_last() -> None:
     below = [replace(one, kind=Kind.SESSION, id=f"s{number}") for number in range(2)]
     events = b"".join(wire.entry_events([one, *below, replace(one, seq=9)], 12))
     assert [event.cursor for event in wire.EventReader().feed(events)] == [None, None, 8, 10]
+
+
+@pytest.mark.requirement("I7")
+async def test_what_is_written_while_the_first_reader_begins_is_not_lost(log: Log) -> None:
+    hub = log.hub()
+    read, first_read = hub.feed.read, threading.Event()
+    size = hub.feed.size
+
+    def reading(after: int = 0, **options: Any) -> Any:
+        found = read(after, **options)
+        first_read.set()
+        return found
+
+    def sized() -> int:
+        first_read.wait(0.05)  # as long as it takes a reader that would not wait
+        if not log.made:
+            log.revoke()
+        return size()
+
+    hub.feed.read, hub.feed.size = reading, sized  # type: ignore[method-assign]  # the worst schedule
+    reader, stream, events = Reader(), hub.follow(0), wire.EventReader()
+    beats = 0
+    while beats < 3:
+        chunk = await asyncio.wait_for(anext(stream), 20)
+        reader.take(chunk, events)
+        beats += chunk.count(b"event: heartbeat")
+    await stream.aclose()
+    assert reader.known == {"sid-0"}
