@@ -183,7 +183,8 @@ def main(folder: str, port: int) -> None:
     publish_log_key(parts.store, key, parts.clock)
     hub = hub_over(parts.store, issuer=parts.issuer, clock=parts.clock, key=key)
     held = listening(port)
-    print("serving", flush=True)
+    sys.stdout.write("serving\n")
+    sys.stdout.flush()
     server_of(app_of(authority, hub), hub).run(sockets=[held])
 
 

@@ -24,5 +24,5 @@ if child == 0:
     os._exit(0 if hears(source) and source._follower is not None else 1)
 _, status = os.waitpid(child, 0)
 if parent and status == 0 and hears(source):
-    print("parent and child hear")
+    sys.stdout.write("parent and child hear\n")
 source.close()

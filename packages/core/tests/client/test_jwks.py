@@ -147,6 +147,7 @@ class Answering:
         self.jwks: bytes = b'{"keys":[]}'
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        del receive
         body = self.jwks if scope["path"] == "/jwks" else json_strict.dumps(self.metadata)
         status, headers = (302, [(b"location", b"/jwks")]) if scope["path"] == "/elsewhere" else (200, [])
         await send({"type": "http.response.start", "status": status, "headers": headers})
