@@ -15,6 +15,7 @@ from deputize.audit import checkpoint as notes
 from deputize.audit import tree
 from deputize.audit.record import leaf_bytes, leaf_hash, rec_claim, seal
 from deputize.model.event import Event
+from tools.feed_vectors import feeds, outsiders
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "formats" / "vectors"
 ORIGIN: Final = "log.example/deputize"
@@ -190,7 +191,13 @@ def checkpoints() -> dict[str, object]:
 
 def files() -> dict[str, str]:
     """Every vector file by name, as it is to be committed."""
-    made = {"records.json": records(), "tree.json": trees(), "checkpoint.json": checkpoints()}
+    made = {
+        "records.json": records(),
+        "tree.json": trees(),
+        "checkpoint.json": checkpoints(),
+        "feed.json": feeds(),
+        "proofs.json": outsiders(),
+    }
     return {name: json.dumps(value, indent=1, ensure_ascii=True) + "\n" for name, value in made.items()}
 
 

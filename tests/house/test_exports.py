@@ -54,3 +54,9 @@ def test_the_verifier_loads_no_policy_engine_no_http_and_no_event_loop() -> None
 
 def test_the_runtime_loads_no_framework() -> None:
     assert _loaded_by("import deputize.runtime") & {"langchain_core", "langgraph", "mcp", "starlette"} == set()
+
+
+def test_the_sources_over_http_load_no_policy_engine_and_no_http_before_they_ask() -> None:
+    script = "import deputize; deputize.HttpKeys('https://a.example'); deputize.HttpRevocations('https://a.example')"
+    heavier_than_a_source = {"asyncio", "cedarpy", "httpx", "jwt", "pydantic", "rich", "sqlite3", "ssl", "typer"}
+    assert _loaded_by(script) & heavier_than_a_source == set()

@@ -35,7 +35,7 @@ def read(name: str) -> Any:
     return json.loads((FOLDER / name).read_text(encoding="ascii"))
 
 
-@pytest.mark.parametrize("name", ["records.json", "tree.json", "checkpoint.json"])
+@pytest.mark.parametrize("name", ["records.json", "tree.json", "checkpoint.json", "feed.json", "proofs.json"])
 def test_the_committed_vectors_are_what_the_code_makes(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="ascii") == generator().files()[name]
 

@@ -507,6 +507,10 @@ def test_what_is_revoked_stays_and_is_read_in_the_order_of_the_log(store: Store)
     assert store.read(lambda tx: tx.revocations()) == rows
     assert store.read(lambda tx: tx.revocations(after_seq=3)) == rows[1:]
     assert store.read(lambda tx: tx.revocations(after_seq=9)) == []
+    assert store.read(lambda tx: tx.revocations(limit=2)) == rows[:2]
+    assert store.read(lambda tx: tx.revocations(after_seq=3, limit=1)) == rows[1:2]
+    assert store.read(lambda tx: tx.revocations(live_at=100)) == rows
+    assert store.read(lambda tx: tx.revocations(live_at=101)) == []
     assert store.read(lambda tx: tx.revoked(Kind.USER, "local|alice")) == rows[1]
     assert store.read(lambda tx: (tx.revoked(Kind.CLOSE, "s"), tx.revoked(Kind.SESSION, "t"))) == (None, None)
     store.write(lambda tx: tx.forget(10**9))

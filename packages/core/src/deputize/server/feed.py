@@ -26,7 +26,7 @@ Authenticate = Callable[[Request], Awaitable[Client]]
 JWKS_MAX_AGE: Final = 60  # seconds; a lease is published for ten minutes and renewed at half
 FORM: Final = "application/x-www-form-urlencoded"
 _UNAVAILABLE: Final = 503
-_KEPT: Final = 1.0  # seconds for which the key set is not read again from the store
+_KEPT: Final = 1.0  # seconds for which the key set is not read again from a store that nobody wrote to
 _MAX_DIGITS: Final = 16
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
@@ -48,6 +48,7 @@ class FeedEndpoints:
         self._authenticate = authenticate
         self._patience = 2 * hub.heartbeat if patience is None else patience
         self._jwks = b""
+        self._jwks_count = -1
         self._jwks_until = float("-inf")
 
     async def revocations(self, request: Request) -> Response:
@@ -96,10 +97,12 @@ class FeedEndpoints:
         )
 
     async def _key_set(self) -> bytes:
+        """Read again when somebody wrote to the store: a key that was just published is in the very next answer."""
         now = asyncio.get_running_loop().time()
-        if now >= self._jwks_until:
+        count = await asyncio.to_thread(self._hub.feed.changes)
+        if now >= self._jwks_until or count != self._jwks_count:
             self._jwks = dumps({"keys": await asyncio.to_thread(self._keys.jwks)})
-            self._jwks_until = now + _KEPT
+            self._jwks_count, self._jwks_until = count, now + _KEPT
         return self._jwks
 
 
