@@ -13,9 +13,10 @@ from deputize.authority.journal import append
 from deputize.authority.key_book import KeyBook
 from deputize.authority.parts import ACTIVE_POLICY, Parts, Rules
 from deputize.authority.refusal import MILLIS
+from deputize.authority.stores import check_anchor, store_of
 from deputize.authority.subject import Tokens
 from deputize.config import Configuration
-from deputize.keys.anchor import NoAnchor
+from deputize.keys.anchor import Anchor, NoAnchor
 from deputize.model.clock import Clock
 from deputize.model.event import Event, Json
 from deputize.model.failure import ConfigurationError
@@ -25,7 +26,6 @@ from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.policy import compile_policy
 from deputize.store.protocol import ReadTx, Store, WriteTx
-from deputize.store.sqlite import open_sqlite
 
 
 def rules_of(configuration: Configuration) -> Rules:
@@ -45,14 +45,29 @@ def rules_of(configuration: Configuration) -> Rules:
 class Engine:
     """Everything an authority does, in process. Thread-safe; one object serves all agents of the process."""
 
-    def __init__(self, configuration: Configuration, *, store: Store, clock: Clock, decides: bool = True) -> None:
-        """`decides` False: to look and to cut off alone; the store's policy stays what it is whatever the file says."""
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        store: Store,
+        clock: Clock,
+        anchor: Anchor | None = None,
+        decides: bool = True,
+    ) -> None:
+        """`decides` False: to look and to cut off alone; the store's policy stays what it is whatever the file says.
+
+        `anchor` None is the anchor `none`; an authority over PostgreSQL refuses it. Raises ConfigurationError.
+        """
+        anchor = anchor or NoAnchor()
+        if decides:
+            check_anchor(configuration, anchor)
         rules = rules_of(configuration)
         keys = KeyBook(
             algorithm=configuration.algorithm,
             store=store,
             clock=clock,
-            anchor=NoAnchor(),
+            anchor=anchor,
+            issuer=configuration.issuer,
             limits=configuration.limits,
         )
         attested = InProcess(configuration.trust_domain).attest(rules.registry.agents.values())
@@ -256,12 +271,3 @@ def _after_fork(engine: Engine) -> None:
             alive.forked()
 
     os.register_at_fork(after_in_child=in_child)
-
-
-def store_of(configuration: Configuration) -> Store:
-    """Open the store that a configuration names. Raises ConfigurationError, StoreError."""
-    if "://" in configuration.store_url:
-        raise ConfigurationError(
-            "an embedded authority's store is SQLite: sqlite:<path>", path=configuration.path, key="store.url"
-        )
-    return open_sqlite(configuration.store_url, durability=configuration.durability)

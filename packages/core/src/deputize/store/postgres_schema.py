@@ -82,6 +82,10 @@ class Server(Protocol):
         """Run one statement."""
         ...
 
+    def script(self, text: str) -> object:
+        """Run several at once."""
+        ...
+
 
 def refuse_newer(number: int) -> None:
     """Raises StoreError (`store_newer`) where `number` is of a later version of the library."""
@@ -143,6 +147,5 @@ def migrate(server: Server, *, create: bool) -> None:
     if number == VERSION:
         return
     for step in MIGRATIONS[number:]:
-        for statement in step:
-            server.execute(statement)
+        server.script("; ".join(step))
     server.execute("update deputize_store set version = ?", (VERSION,))
