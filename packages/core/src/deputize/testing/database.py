@@ -97,6 +97,13 @@ class Database:
                 pipe.write(b"stop\n")
             keeper.wait(_PATIENCE)
 
+    def become_standby(self) -> None:
+        """While it is stopped: start next time as a standby that waits for a primary. Needs `durable`."""
+        signal = self._folder / "data" / "standby.signal"
+        signal.touch()
+        if _user() is not None:
+            shutil.chown(signal, user=_UNPRIVILEGED)
+
     def _run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(  # noqa: S603  # the program that was found
             [str(self._binaries / program), *arguments],
