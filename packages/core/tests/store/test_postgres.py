@@ -13,6 +13,7 @@ from deputize.store import postgres_link, postgres_schema
 from deputize.store.postgres import PostgresStore, open_postgres
 from deputize.store.postgres_address import address_of
 from deputize.store.protocol import ReadTx, WriteTx
+from deputize.system import SystemClock
 from deputize.testing import postgres
 from deputize.testing.database import Database
 
@@ -57,23 +58,34 @@ def own() -> Iterator[Database]:
 # ---- where it is
 
 
+FAR = {"dbname": "d", "sslmode": "verify-full"}
+
+
 @pytest.mark.parametrize(
     ("url", "schema", "parameters"),
     [
-        ("postgresql://u@h/d", "deputize", {"user": "u", "host": "h", "dbname": "d"}),
-        ("postgres://u@h:6/d?schema=a_1", "a_1", {"user": "u", "host": "h", "port": "6", "dbname": "d"}),
-        ("postgresql://a,b:7/d", "deputize", {"host": "a,b", "port": ",7", "dbname": "d"}),
+        ("postgresql://u@h/d", "deputize", {"user": "u", "host": "h", **FAR}),
+        ("postgres://u@h:6/d?schema=a_1", "a_1", {"user": "u", "host": "h", "port": "6", **FAR}),
+        ("postgresql://localhost,b:7/d", "deputize", {"host": "localhost,b", "port": ",7", **FAR}),
         (
-            "postgresql://h/d?options=-c%20search_path=x&sslmode=verify-full",
+            "postgresql://h/d?options=-c%20search_path=x&sslmode=require",
             "x",
-            {"host": "h", "dbname": "d", "sslmode": "verify-full"},
+            {"host": "h", **FAR, "sslmode": "require"},
         ),
         ("postgresql:///d?host=/run/postgresql", "deputize", {"host": "/run/postgresql", "dbname": "d"}),
+        ("postgresql://localhost,127.0.0.1/d", "deputize", {"host": "localhost,127.0.0.1", "port": ",", "dbname": "d"}),
     ],
 )
-def test_an_address_is_read(url: str, schema: str, parameters: dict[str, str]) -> None:
+def test_an_address_is_read_and_another_machine_has_to_prove_itself(
+    url: str, schema: str, parameters: dict[str, str]
+) -> None:
     found = address_of(url, {})
     assert (found.schema, dict(found.parameters)) == (schema, parameters)
+
+
+def test_what_libpq_is_told_by_the_environment_stays(url: str) -> None:
+    assert "sslmode" not in address_of("postgresql://h/d", {"PGSSLMODE": "require"}).parameters
+    assert address_of("postgresql:///d", {"PGHOST": "h"}).parameters["sslmode"] == "verify-full"
 
 
 @pytest.mark.requirement("I9")
@@ -440,6 +452,10 @@ def test_errors_quote_no_row_of_the_database(store: PostgresStore, make: Make) -
     for error in (caught.value, torn.value):
         assert CANARY not in str(error)
         assert error.__cause__ is None
+
+
+def test_the_clock_of_the_database_can_be_read(store: PostgresStore) -> None:
+    assert abs(store.database_time() - SystemClock().now()) < 60
 
 
 # ---- forks

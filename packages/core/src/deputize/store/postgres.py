@@ -94,6 +94,14 @@ class PostgresStore(Entry):
         finally:
             self._inside.discard(me)
 
+    def database_time(self) -> float:
+        """The database's clock, seconds since the epoch: a replica whose own is far off is not ready."""
+        me = self._enter()
+        try:
+            return self._readers.time()
+        finally:
+            self._inside.discard(me)
+
     def close(self) -> None:
         """See Store."""
         me = self._enter()

@@ -17,6 +17,7 @@ PASSWORD: Final = "DEPUTIZE_STORE_PASSWORD"  # noqa: S105  # the variable's name
 _KEY: Final = "store.url"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
 _SEARCH_PATH = re.compile(r"-c ?search_path=([^\s,]+)\Z")
+_HERE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
 _SECRET: Final = frozenset({"password", "sslpassword"})
 # Of libpq's parameters, those that say where the server is and how the way to it is protected.
 _TAKEN: Final = frozenset(
@@ -55,8 +56,9 @@ class Address:
 def address_of(url: str, environ: Mapping[str, str]) -> Address:
     """Read `postgresql://user@host[:port][,host...]/database[?schema=name&sslmode=verify-full]`.
 
-    The password is `DEPUTIZE_STORE_PASSWORD` of `environ`, else libpq's own (PGPASSFILE, ~/.pgpass). Raises
-    ConfigurationError, also for a URL that holds one.
+    Where the server is on another machine its certificate is verified, unless `sslmode` says otherwise. The password
+    is `DEPUTIZE_STORE_PASSWORD` of `environ`, else libpq's own (PGPASSFILE, ~/.pgpass). Raises ConfigurationError,
+    also for a URL that holds one.
     """
     try:
         query = urlsplit(url).query
@@ -78,9 +80,17 @@ def address_of(url: str, environ: Mapping[str, str]) -> Address:
         raise _refused("does not name a database")
     if not _NAME.match(schema) or schema.startswith("pg_") or schema == "information_schema":
         raise _refused("names a schema that is not lower-case letters, digits and underscores, or is the server's own")
+    if "sslmode" not in parameters and not environ.get("PGSSLMODE") and not _is_here(parameters, environ):
+        parameters["sslmode"] = "verify-full"
     if environ.get(PASSWORD):
         parameters["password"] = environ[PASSWORD]
     return Address(parameters, schema)
+
+
+def _is_here(parameters: Mapping[str, str], environ: Mapping[str, str]) -> bool:
+    """Whether the way to the server stays on this machine: a socket or the loopback."""
+    hosts = parameters.get("hostaddr") or parameters.get("host") or environ.get("PGHOST", "")
+    return all(host.startswith(("/", "@")) or host in _HERE for host in hosts.split(","))
 
 
 def _searched(options: str) -> str:

@@ -57,9 +57,11 @@ _STRICT: Final = (
 
 
 class _Connection(psycopg.Connection[tuple[Any, ...]]):
+    patient = False  # a migration takes its time
+
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """No answer within `SILENCE` is no answer."""
-        return super().wait(gen, interval, SILENCE if timeout is None else timeout)
+        return super().wait(gen, interval, SILENCE if timeout is None and not self.patient else timeout)
 
 
 class Link:
@@ -103,10 +105,12 @@ class Link:
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> psycopg.Cursor[tuple[Any, ...]]:
         """See `read.Db`."""
+        self.fresh = False
         return self._db.execute(_placed(sql), values)
 
     def script(self, text: str) -> psycopg.Cursor[tuple[Any, ...]]:
         """Several statements without values; the cursor stands on the result of the last."""
+        self.fresh = False
         cursor = self._db.execute(text.encode(), prepare=False)
         while cursor.nextset():
             pass
@@ -134,11 +138,11 @@ class Link:
 
     def begin_migration(self) -> None:
         """Hold the store's lock, and take the time that it takes."""
+        self._db.patient = True
         self.script(f"begin; set local statement_timeout to 0; select pg_advisory_xact_lock({self._lock})")
 
     def _begin(self, text: str) -> None:
         row = self.script(text).fetchone()
-        self.fresh = False
         if row is None or row[1] != APPLICATION:
             raise StoreError("the schema is no store of ours", code="store_foreign")
         if row[2]:
@@ -166,6 +170,7 @@ class Link:
     def commit(self) -> None:
         """Also ends what changed nothing: a rollback would make the driver forget its prepared statements."""
         self._db.execute("commit", prepare=False)
+        self._db.patient = False
 
     def undo(self) -> None:
         """Back to no transaction, or closed where that fails."""

@@ -64,6 +64,15 @@ class Pool:
             connection.refuse(errors.STANDBY)
         return count
 
+    def time(self) -> float:
+        """The server's clock. Raises StoreError."""
+
+        def first(link: Link) -> float:
+            ((seconds,),) = link.execute("select extract(epoch from clock_timestamp())::float8").fetchall()
+            return float(seconds)
+
+        return self._with(first, lambda _, seconds: seconds)
+
     def _with(self, first: Callable[[Link], V], then: Callable[[Link, V], T]) -> T:
         places = self._places
         connection.refuse(self._refusal)

@@ -71,6 +71,8 @@ class Writer:
             committing = True
             if any(job.error is None for job in jobs):
                 self._commit(link, release)
+            for job in jobs:
+                job.done = True
         except psycopg.Error as error:
             self._undo(link)
             raise _LostError(error) from None
@@ -78,12 +80,10 @@ class Writer:
             if committing and not isinstance(error, StoreError):  # Ctrl-C came with the commit
                 link.close()
                 message, code = errors.OUTCOME_UNKNOWN
-                _refuse_all(jobs, StoreError(message, code=code))
+                _refuse_all([job for job in jobs if not job.done], StoreError(message, code=code))
             self._undo(link)
             raise
         self._undo(link)
-        for job in jobs:
-            job.done = True
 
     @staticmethod
     def _run(link: Link, jobs: list[Job[object]]) -> str:
