@@ -44,12 +44,13 @@ _PUT_TILE: Final = (
 class SqlWrite(SqlRead):
     """Implements `WriteTx`."""
 
-    __slots__ = ("_next",)
+    __slots__ = ("_newest", "_next")
     _revoke = REVOKE
 
     def __init__(self, db: Db) -> None:
         super().__init__(db)
         self._next = -1
+        self._newest = -1
 
     def next_seq(self) -> int:
         """See WriteTx."""
@@ -58,10 +59,12 @@ class SqlWrite(SqlRead):
         return self._next
 
     def newest_time(self) -> int:
-        """See ReadTx. Learns the next number by the way."""
-        row = self._db.execute("select seq, time from records order by seq desc limit 1").fetchone()
-        self._next = 0 if row is None else int(row[0]) + 1
-        return 0 if row is None else int(row[1])
+        """See ReadTx. Learns the next number by the way; nobody else appends while this transaction runs."""
+        if self._newest < 0:
+            row = self._db.execute("select seq, time from records order by seq desc limit 1").fetchone()
+            self._next = 0 if row is None else int(row[0]) + 1
+            self._newest = 0 if row is None else int(row[1])
+        return self._newest
 
     def add_record(self, record: Record) -> None:
         """See WriteTx."""
@@ -69,6 +72,7 @@ class SqlWrite(SqlRead):
             raise IntegrityError("a record is appended at the end of the log and nowhere else")
         self._db.execute(_ADD_RECORD, codec.record_row(record))
         self._next += 1
+        self._newest = record.time
 
     def add_tree(self, txn: str, secret: bytes) -> None:
         """See WriteTx."""
