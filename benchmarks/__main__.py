@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks import measure, report
 
-GROUPS: Final = ("verify", "exchange", "durability", "revocation", "imports", "memory", "agent", "audit")
+GROUPS: Final = ("verify", "exchange", "durability", "revocation", "imports", "memory", "agent", "audit", "postgres")
 WIDTH: Final = 150  # of tables that go to a file
 
 

@@ -33,9 +33,9 @@ class Workplace:
     def authority(
         self, name: str, *, policies: int = 500, durability: Literal["full", "normal"] = "normal"
     ) -> Authority:
-        """Over the file `name`, or in memory for `:memory:`. Exactly `policies` policies, two for each agent."""
+        """Over a file, a database or, for `:memory:`, in memory. Exactly `policies` policies, two for each agent."""
         agents = {f"agent-{number:04}": ["crm:read"] for number in range((policies - 2) // 2)}
-        store = name if name == ":memory:" else self.file(name)
+        store = name if name == ":memory:" or name.startswith("postgresql:") else self.file(name)
         configuration = from_mappings(
             agents=agents, resources={CRM: ["crm:read", "crm:write"]}, delegations={}, store=store
         )

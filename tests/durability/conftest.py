@@ -1,5 +1,6 @@
 """Starts hammers and kills them with SIGKILL at 10-50 ms into their work."""
 
+import hashlib
 import importlib.util
 import os
 import select
@@ -13,21 +14,27 @@ from pathlib import Path
 import pytest
 
 from deputize import Authority
+from deputize.testing import postgres
+from deputize.testing.database import Database
 
+SEED = hashlib.sha256(b"no secret: a seed for tests").hexdigest()
 _LONG = 30.0  # seconds
 
 
 class Nursery:
     """Where hammers are started. Each is a process of its own, killed before `kill` returns."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "nursery.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, str(Path(__file__).parent / "nursery.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | environment,
         )
         self._kills = 0
         self._left = b""
 
-    def kill(self, hammer: str, way: str, path: Path) -> list[list[str]]:
+    def kill(self, hammer: str, way: str, path: Path | str) -> list[list[str]]:
         """Start it, kill it, and return the lines of what it had acknowledged, split into words."""
         self._process.stdin.write(f"{hammer} {way} {path}\n".encode())
         self._process.stdin.flush()
@@ -72,9 +79,32 @@ def nursery() -> Iterator[Nursery]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def database() -> Iterator[Database]:
+    """One PostgreSQL; `database.url()` is a schema of one's own in it."""
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def seed(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The anchor that all replicas of a test share."""
+    monkeypatch.setenv("DEPUTIZE_ANCHOR", SEED)
+    return SEED
+
+
 @pytest.fixture(scope="module")
-def opened() -> Callable[[Path], Authority]:
-    """Opens a file as the hammer did: the same configuration, or the store refuses it."""
+def twins() -> Iterator[tuple[Nursery, Nursery]]:
+    """Two places where hammers of one database are started."""
+    made = (Nursery(DEPUTIZE_ANCHOR=SEED), Nursery(DEPUTIZE_ANCHOR=SEED))
+    yield made
+    for nursery in made:
+        nursery.close()
+
+
+@pytest.fixture(scope="module")
+def opened() -> Callable[[Path | str], Authority]:
+    """Opens a store as the hammer did: the same configuration, or the store refuses it."""
     spec = importlib.util.spec_from_file_location("hammer_authority", Path(__file__).parent / "hammer_authority.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from deputize.authority import rollout
-from deputize.authority.engine import Engine, claim, store_of
+from deputize.authority.engine import Engine, claim
+from deputize.authority.stores import store_of
 from deputize.config import Configuration, load
 from deputize.errors import DeputizeError
 from deputize.model.request import AccessRequest, RootRequest

@@ -7,8 +7,8 @@ from typing import Final
 
 from deputize.model.event import Event, Record
 from deputize.model.session import Edge, Evidence, Grant, Mode, Node
+from deputize.store.opening import open_store
 from deputize.store.protocol import Store, WriteTx
-from deputize.store.sqlite import open_sqlite
 
 THREADS: Final = 8
 AGENT: Final = "spiffe://example.org/agent/a"
@@ -16,7 +16,7 @@ AGENT: Final = "spiffe://example.org/agent/a"
 
 def run(path: str, way: str) -> None:
     """`way`: whole-full, whole-normal, or a broken copy: two-transactions, acknowledged-early."""
-    store = open_sqlite(path, durability="normal" if way == "whole-normal" else "full")
+    store = open_store(path, durability="normal" if way == "whole-normal" else "full")
     write = {"two-transactions": in_two, "acknowledged-early": too_early}.get(way, whole)
     threads = [threading.Thread(target=for_ever, args=(store, write)) for _ in range(THREADS)]
     os.write(1, b"go %d\n" % os.getpid())

@@ -1,6 +1,7 @@
 """kill -9 of a process of the library itself, under concurrent exchanges."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from deputize.audit.record import rec_claim
 from deputize.audit.tree import verify_consistency
 from deputize.audit.verification import verify
 from deputize.model.session import State
+from deputize.testing.database import Database
 
 Nursery = Any  # the fixtures of conftest.py
-Opened = Callable[[Path], Authority]
+Opened = Callable[[Path | str], Authority]
 KILLS_PER_FILE = 20  # a killed process leaves its key live for ten minutes, and 64 live keys are the most
 EVERY = 10
 ALL = 10**9
@@ -115,6 +117,32 @@ def test_no_acknowledged_session_grant_or_record_is_lost_when_the_library_is_kil
         authority.close()
         told |= {words[0] for words in acknowledged}
     assert told == {"session", "access", "call", "denied", "closed"}
+
+
+@pytest.mark.parametrize("rounds", [4, pytest.param(100, marks=pytest.mark.deep)])
+@pytest.mark.requirement("I8")
+@pytest.mark.requirement("I14")
+def test_nothing_acknowledged_is_lost_when_either_of_two_replicas_is_killed(
+    twins: Any, opened: Opened, database: Database, seed: str, rounds: int
+) -> None:
+    told: set[str] = set()
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(rounds):
+            if number % (KILLS_PER_FILE // 2) == 0:
+                url, head = database.url(), (0, b"")
+            fresh = pool.map(lambda nursery, url=url: nursery.kill("authority", "whole", url), twins)
+            acknowledged = [words for lines in fresh for words in lines]
+            authority = opened(url)
+            assert lost(authority, acknowledged) == []
+            assert tokens_hold(authority, acknowledged)
+            head = grown(authority, head)
+            if (number + 1) % 2 == 0:
+                assert orphans(authority) == []
+                report = authority.engine.parts.store.read(verify)
+                assert report.ok, report.findings
+            authority.close()
+            told |= {words[0] for words in acknowledged}
+    assert {"session", "access"} <= told
 
 
 def test_the_harness_finds_a_library_that_commits_state_after_its_record(

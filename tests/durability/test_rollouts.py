@@ -10,8 +10,9 @@ import pytest
 from deputize.audit.record import open_body
 from deputize.audit.verification import verify
 from deputize.authority import rollout
-from deputize.authority.engine import claim, store_of
+from deputize.authority.engine import claim
 from deputize.authority.policy_sets import compiled, kept_text
+from deputize.authority.stores import store_of
 from deputize.system import SystemClock
 from tests.durability import hammer_rollout
 

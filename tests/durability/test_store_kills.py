@@ -1,12 +1,14 @@
 """kill -9 of a process that writes through the store: nothing that was acknowledged is lost, nothing is half."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deputize.store.sqlite import open_sqlite
+from deputize.store.opening import open_store
+from deputize.testing.database import Database
 
 Nursery = Any  # the fixture of conftest.py
 
@@ -26,7 +28,7 @@ ORPHANS = {
 
 def orphans(path: Path) -> dict[str, int]:
     """What is there without what it belongs to, after the file has been recovered."""
-    open_sqlite(path).close()
+    open_store(str(path)).close()
     db = sqlite3.connect(path)
     assert db.execute("pragma integrity_check").fetchall() == [("ok",)]
     found = {name: db.execute(query).fetchone()[0] or 0 for name, query in ORPHANS.items()}
@@ -34,9 +36,9 @@ def orphans(path: Path) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def lost(path: Path, acknowledged: list[list[str]]) -> list[list[str]]:
+def lost(path: Path | str, acknowledged: list[list[str]]) -> list[list[str]]:
     """What was acknowledged and is not there."""
-    store = open_sqlite(path)
+    store = open_store(str(path))
 
     def missing(tx: Any) -> list[list[str]]:
         return [
@@ -65,6 +67,44 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_after_kills(
     assert orphans(path) == {}
     assert lost(path, acknowledged) == []
     assert len(acknowledged) > kills
+
+
+def orphans_shared(database: Database, url: str) -> dict[str, int]:
+    """`orphans`, of a schema of PostgreSQL."""
+    schema = url.rpartition("=")[2]
+    found = {name: database.sql(f"set search_path to {schema}; {query}")[0] for name, query in ORPHANS.items()}
+    return {name: int(count) for name, count in found.items() if count not in {"", "0"}}
+
+
+@pytest.mark.parametrize("way", ["whole-full", "whole-normal"])
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.deep)])
+@pytest.mark.requirement("I8")
+def test_nothing_is_lost_or_half_where_either_of_two_processes_on_one_database_is_killed(
+    twins: Any, database: Database, way: str, rounds: int
+) -> None:
+    url = database.url()
+    open_store(url).close()
+    acknowledged: list[list[str]] = []
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(rounds):
+            fresh = list(pool.map(lambda nursery: nursery.kill("store", way, url), twins))
+            acknowledged += fresh[0] + fresh[1]
+            assert lost(url, fresh[0] + fresh[1]) == []
+    assert orphans_shared(database, url) == {}
+    assert lost(url, acknowledged) == []
+    assert len(acknowledged) > rounds
+
+
+def test_the_harness_finds_a_copy_over_a_database_that_commits_record_and_state_apart(
+    twins: Any, database: Database
+) -> None:
+    url, found = database.url(), {}
+    for _ in range(40):
+        twins[0].kill("store", "two-transactions", url)
+        found = orphans_shared(database, url)
+        if found:
+            break
+    assert set(found) == {"record without its session"}
 
 
 def test_the_harness_finds_a_copy_that_commits_record_and_state_apart(nursery: Nursery, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tools.tree import ROOT
 
 PACKAGES = {"core": "deputize", "langchain_plugin": "langchain_deputize", "mcp_plugin": "deputize_mcp"}
 CORE = "deputize"
+EXTRAS = ["deputize.store.postgres"]  # beginnings of the names of modules that are imported with an extra alone
 
 # Runs with no site-packages; lets through only the distributions that the wheel asks for, and imports every module.
 IMPORT_ALL = """
@@ -34,7 +35,7 @@ sys.path.append(case["site"])
 package = importlib.import_module(case["package"])
 assert package.__file__.startswith(case["wheels"][0]), package.__file__
 for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not found.name.endswith("__main__"):
+    if not found.name.endswith("__main__") and not found.name.startswith(tuple(case["extras"])):
         importlib.import_module(found.name)
 for point in importlib.metadata.Distribution.at(case["metadata"]).entry_points:
     point.load()
@@ -117,6 +118,7 @@ def _import_all(unpacked: dict[str, Path], package: str) -> subprocess.Completed
         "metadata": str(_metadata(unpacked[package])),
         "site": str(Path(pytest.__file__).parent.parent),
         "forbidden": forbidden,
+        "extras": EXTRAS,
     }
     return subprocess.run(
         [sys.executable, "-I", "-S", "-c", IMPORT_ALL, json.dumps(case)],

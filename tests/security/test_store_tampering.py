@@ -170,9 +170,9 @@ def test_a_session_row_without_the_record_that_made_it_is_refused(
     wide = f"{CRM} crm:read crm:write\n{WIKI} wiki:read\nurn:deputize:tools tool:search"
     sid = insert_session(sql, child, leaf=seq, ceiling=wide)
     token = filed.forged(child, sid=sid)
-    from deputize.store.read import SqliteRead
+    from deputize.store.read import SqlRead
 
-    with broken(SqliteRead, "has_record", lambda *_, **__: True):
+    with broken(SqlRead, "has_record", lambda *_, **__: True):
         assert filed.access("reader", token, "wiki:read").token
     for attempt in (
         lambda: filed.access("reader", token),

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from deputize.authority import client_auth, workloads
-from deputize.authority.engine import Engine, store_of
+from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import EvidenceKeys
+from deputize.authority.stores import store_of
 from deputize.authority.subject import Tokens
 from deputize.config import load
 from deputize.model.event import Record

@@ -1,5 +1,6 @@
 """A small firm: a supervisor that may hand on, a researcher who reads, a writer who drafts and writes."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,10 @@ forbid (principal == User::"local|mallory", action == Action::"grant", resource)
 class World:
     """An authority over one kind of store, with a clock that moves by hand."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, url: str | None = None) -> None:
         self.clock = FakeClock()
         self.kind = kind
+        self.url = "sqlite::memory:" if kind == "memory" else url
         self.path = folder / "deputize.toml"
         self.path.write_text(CONFIGURATION, encoding="utf-8")
         (folder / "extra.cedar").write_text(POLICIES, encoding="utf-8")
@@ -83,9 +85,8 @@ class World:
         self.authority = self.open()
 
     def open(self) -> Authority:
-        """One more authority; on a file the same one, as another process would have it."""
-        store = "sqlite::memory:" if self.kind == "memory" else None
-        authority = Authority.open(self.path, store=store, clock=self.clock)
+        """One more authority; but in memory on the same store, as another process would have it."""
+        authority = Authority.open(self.path, store=self.url, clock=self.clock)
         self._opened.append(authority)
         return authority
 
@@ -105,9 +106,46 @@ class World:
             authority.close()
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture
+def seed(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The anchor of a server, in the environment as its platform hands it over."""
+    text = hashlib.sha256(b"no secret: a seed for tests").hexdigest()
+    monkeypatch.setenv("DEPUTIZE_ANCHOR", text)
+    return text
+
+
+# Where the law is about what is stored, it is shown on what machines share, too.
+OVER_POSTGRES = {
+    "test_exchange",
+    "test_idempotency",
+    "test_introspection",
+    "test_law_idempotency",
+    "test_law_keys",
+    "test_law_records",
+    "test_law_revocation",
+    "test_limits_and_time",
+    "test_log",
+    "test_revocation",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "world" in metafunc.fixturenames:
+        over = metafunc.module.__name__.rpartition(".")[2] in OVER_POSTGRES
+        metafunc.parametrize("world", ["memory", "file", *(["postgres"] if over else [])], indirect=True)
+
+
+@pytest.fixture
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    made = World(request.param, tmp_path)
+    made = request.getfixturevalue("shared") if request.param == "postgres" else World(request.param, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shared(tmp_path: Path, database: Any, seed: str) -> Iterator[World]:
+    """A world over PostgreSQL alone, with an anchor."""
+    made = World("postgres", tmp_path, database.url())
     yield made
     made.close()
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from deputize.authority import rollout
-from deputize.authority.engine import Engine, store_of
+from deputize.authority.engine import Engine
 from deputize.authority.following import policy_ready
 from deputize.authority.policy_diff import diff
+from deputize.authority.stores import store_of
 from deputize.config import Configuration, load
 from deputize.errors import AuthorityUnavailable, ConfigurationError, Denied, InvalidRequest, NotFound
 from deputize.model.request import RootRequest

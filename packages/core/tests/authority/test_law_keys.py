@@ -11,12 +11,21 @@ from deputize.model.request import AccessRequest
 from deputize.model.session import Mode
 from deputize.store.rows import KeyRow
 from deputize.wire import identity_token, session_token
+from deputize.wire.alg import generate
+from deputize.wire.json_strict import dumps
+from deputize.wire.published_key import statement
 
 RESEARCHER = "spiffe://example.org/agent/researcher"
 
 
 def rows(world: Any) -> list[KeyRow]:
     return [row for row in world.authority.engine.parts.store.read(lambda tx: tx.keys()) if row.use == "sig"]
+
+
+def unproved(kid: str, now: int) -> KeyRow:
+    return KeyRow(
+        kid=kid, use="sig", jwk=b"{}", sign_from=now, sign_until=now + 600, serve_until=now + 900, instance=kid
+    )
 
 
 def test_a_process_that_only_looks_makes_no_key(filed: Any) -> None:
@@ -41,7 +50,8 @@ def test_a_key_is_published_and_in_the_log_before_the_first_token_that_it_signed
     (row,) = rows(world)
     record = world.authority.audit.find(type="key.published")[0]
     assert record["detail"]["kid"] == row.kid
-    assert record["detail"]["anchor"] == "none"
+    assert record["detail"]["anchor"] == ("seed" if world.kind == "postgres" else "none")
+    assert (row.endorsement is None) is (world.kind != "postgres")
     assert record["seq"] < root.node.leaf
     assert "d" not in world.authority.jwks()["keys"][0]
 
@@ -125,25 +135,32 @@ def test_sixty_four_processes_sign_at_once_and_no_more(filed: Any) -> None:
     now = int(filed.clock.now())
     store = filed.authority.engine.parts.store
 
-    def others(tx: Any) -> None:
-        for number in range(LIVE_KEYS_MAX):
-            tx.put_key(
-                KeyRow(
-                    kid=f"other-{number}",
-                    use="sig",
-                    jwk=b"{}",
-                    sign_from=now,
-                    sign_until=now + 600,
-                    serve_until=now + 900,
-                    instance=str(number),
-                )
-            )
+    keys = [generate() for _ in range(LIVE_KEYS_MAX)]
 
-    store.write(others)
+    def row(number: int, key: Any) -> KeyRow:
+        return KeyRow(
+            kid=key.kid,
+            use="sig",
+            jwk=dumps(key.public_jwk()),
+            sign_from=now,
+            sign_until=now + 600,
+            serve_until=now + 900,
+            instance=str(number),
+            proof=key.sign(statement(key.kid, key.alg, str(number), now)),
+        )
+
+    store.write(lambda tx: [tx.put_key(row(number, key)) for number, key in enumerate(keys)])
     with pytest.raises(StoreError) as refused:
         filed.root()
     assert refused.value.code == "too_many_keys"
-    store.write(lambda tx: tx.drop_key("other-0"))
+    store.write(lambda tx: tx.drop_key(keys[0].kid))
+    assert filed.root()
+
+
+def test_rows_that_hold_no_key_take_nobodys_place(filed: Any) -> None:
+    now = int(filed.clock.now())
+    many = [unproved(f"other-{n}", now) for n in range(LIVE_KEYS_MAX)]
+    filed.authority.engine.parts.store.write(lambda tx: [tx.put_key(row) for row in many])
     assert filed.root()
 
 

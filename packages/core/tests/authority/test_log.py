@@ -17,7 +17,7 @@ def test_every_checkpoint_continues_the_one_before(world: Any) -> None:
     for kept in (None, first, second):
         assert world.authority.audit.verify(against=kept).ok
     assert int(second.splitlines()[1]) > int(first.splitlines()[1])
-    assert "deputize unanchored" in second
+    assert ("deputize unanchored" in second) is (world.kind != "postgres")
 
 
 @pytest.mark.requirement("I14")

@@ -11,7 +11,7 @@ import pytest
 
 from deputize import Authority, HttpKeys, HttpRevocations
 from deputize.audit.checkpoint import new_key, origin_of, verifier_key
-from deputize.authority.log_keys import publish_log_key
+from deputize.authority.log_keys import LogKey, publish_log_key
 from deputize.testing import FakeClock
 from deputize.verifier import Verifier
 
@@ -47,7 +47,7 @@ class Place:
         self.issuer = self.authority.issuer
         self.parts = self.authority.engine.parts
         self.key = new_key(origin_of(self.issuer))
-        publish_log_key(self.parts.store, self.key, self.clock)
+        publish_log_key(self.parts.store, LogKey(self.key, "none"), self.clock)
         self.vkey = str(verifier_key(self.key))
         self.serving: Any = None
         self.sources: list[HttpRevocations] = []

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from deputize import Authority
 from deputize.audit.checkpoint import NoteKey, new_key, origin_of
 from deputize.authority.feed import Feed
-from deputize.authority.log_keys import publish_log_key
+from deputize.authority.log_keys import LogKey, publish_log_key
 from deputize.errors import InvalidToken
 from deputize.model.clock import Clock
 from deputize.model.request import Client
@@ -180,7 +180,7 @@ def main(folder: str, port: int) -> None:
     authority = Authority.open(Path(folder) / "deputize.toml")
     parts = authority.engine.parts
     key = new_key(origin_of(parts.issuer))
-    publish_log_key(parts.store, key, parts.clock)
+    publish_log_key(parts.store, LogKey(key, "none"), parts.clock)
     hub = hub_over(parts.store, issuer=parts.issuer, clock=parts.clock, key=key)
     held = listening(port)
     sys.stdout.write("serving\n")

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from deputize.authority import workloads
-from deputize.authority.engine import Engine, store_of
+from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import EvidenceKeys
+from deputize.authority.stores import store_of
 from deputize.client.evidence import Spiffe, detect
 from deputize.client.spiffe import WorkloadApiKeys, fetch_svid, workload_api_keys
 from deputize.config import load

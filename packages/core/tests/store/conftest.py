@@ -1,7 +1,7 @@
 """The stores that the suite runs over, and values to put into them.
 
-Another engine joins by one more entry in `BACKENDS`: a function from an empty folder to an opener, which opens
-the same data again each time it is called. Every behaviour test asks for `store` and is run over all of them.
+Another engine joins by one more entry in `BACKENDS`: a function from an empty folder and the fixtures to an opener,
+which opens the same data again each time it is called. Every behaviour test asks for `store` and is run over all.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import pytest
 from deputize.model.event import Event, Record
 from deputize.model.resource import Right
 from deputize.model.session import Edge, Evidence, Grant, Mode, Node
+from deputize.store.postgres import open_postgres
 from deputize.store.protocol import ReadTx, Store, WriteTx
 from deputize.store.sqlite import open_sqlite
 
@@ -51,34 +52,46 @@ class Reopened:
         self._now.close()
 
 
-def _memory(_folder: Path) -> Opener:
+def _memory(_folder: Path, _request: pytest.FixtureRequest) -> Opener:
     return lambda: open_sqlite("sqlite::memory:")
 
 
-def _normal(folder: Path) -> Opener:
+def _normal(folder: Path, _request: pytest.FixtureRequest) -> Opener:
     return lambda: open_sqlite(f"sqlite:{folder / 'store.db'}", durability="normal")
 
 
-def _full(folder: Path) -> Opener:
+def _full(folder: Path, _request: pytest.FixtureRequest) -> Opener:
     return lambda: open_sqlite(folder / "store.db", durability="full")
 
 
-def _reopened(folder: Path) -> Opener:
-    opener = _normal(folder)
+def _reopened(folder: Path, request: pytest.FixtureRequest) -> Opener:
+    opener = _normal(folder, request)
     return lambda: Reopened(opener)
 
 
-BACKENDS: dict[str, Callable[[Path], Opener]] = {
+def _postgres_normal(_folder: Path, request: pytest.FixtureRequest) -> Opener:
+    url = request.getfixturevalue("database").url()
+    return lambda: open_postgres(url, durability="normal")
+
+
+def _postgres_full(_folder: Path, request: pytest.FixtureRequest) -> Opener:
+    url = request.getfixturevalue("database").url()
+    return lambda: open_postgres(url, durability="full")
+
+
+BACKENDS: dict[str, Callable[[Path, pytest.FixtureRequest], Opener]] = {
     "memory": _memory,
     "sqlite-normal": _normal,
     "sqlite-full": _full,
     "sqlite-reopened": _reopened,
+    "postgres-normal": _postgres_normal,
+    "postgres-full": _postgres_full,
 }
 
 
 @pytest.fixture(params=BACKENDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = BACKENDS[request.param](tmp_path)()
+    opened = BACKENDS[request.param](tmp_path, request)()
     yield opened
     opened.close()
 

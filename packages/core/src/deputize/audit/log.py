@@ -96,6 +96,7 @@ class Log:
         "Signatures"), or `before`, one that the caller kept: IntegrityError (`log_inconsistent`).
         """
         self.integrate()
+        self._store.write(_settle, sync=True)  # what is signed must not be taken back by a power cut
         size, root = self._store.read(lambda log: _consistent_head(log, before))
         made = sign(origin=origin, size=size, root=root, key=key, unanchored=unanchored)
 
@@ -106,6 +107,11 @@ class Log:
 
         self._store.write(keep)
         return made
+
+
+def _settle(log: LogWriter) -> None:
+    """A change of no consequence: synced, it takes everything before it along."""
+    log.set_meta(TREE_SIZE, str(tree_size(log)))
 
 
 def _is_hash(leaf: object) -> bool:

@@ -19,10 +19,11 @@ from deputize.authority.policy_sets import NO_SET, active_digest, keep, kept_tex
 from deputize.authority.protocol import Shown
 from deputize.authority.reported import record_report
 from deputize.authority.rules import Rules, rules_of
+from deputize.authority.stores import check_anchor, store_of
 from deputize.authority.subject import Tokens, state_of
 from deputize.authority.tree import SessionTree, build_tree
 from deputize.config import Configuration
-from deputize.keys.anchor import NoAnchor
+from deputize.keys.anchor import Anchor, NoAnchor
 from deputize.model.clock import Clock
 from deputize.model.failure import ConfigurationError, InvalidRequest, NotFound
 from deputize.model.introspection import Introspection
@@ -33,7 +34,6 @@ from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.model.token import IdentityClaims, SessionClaims
 from deputize.store.protocol import ReadTx, Store, WriteTx
-from deputize.store.sqlite import open_sqlite
 from deputize.wire import session_token
 
 LAPSED = 30 * 86_400  # seconds that a token may be over where it permits nothing
@@ -50,6 +50,7 @@ class Engine:
         *,
         store: Store,
         clock: Clock,
+        anchor: Anchor | None = None,
         decides: bool = True,
         follows: bool = False,
     ) -> None:
@@ -59,16 +60,21 @@ class Engine:
             configuration: What the store is to decide by, if it may.
             store: Closed by `close`.
             clock: Of this process.
+            anchor: The trust root; None is the anchor `none`, which an authority over PostgreSQL refuses.
             decides: False: to look and to cut off alone; the store's policy stays what it is.
             follows: As a server's replicas do: decide by the set that the store names, now and after every
                 roll-out; the configuration's is taken only where the store has none yet.
         """
+        anchor = anchor or NoAnchor()
+        if decides:
+            check_anchor(configuration, anchor)
         rules = rules_of(configuration)
         keys = KeyBook(
             algorithm=configuration.algorithm,
             store=store,
             clock=clock,
-            anchor=NoAnchor(),
+            anchor=anchor,
+            issuer=configuration.issuer,
             limits=configuration.limits,
         )
         if not follows:
@@ -343,12 +349,3 @@ def _after_fork(engine: Engine) -> None:
             alive.forked()
 
     os.register_at_fork(after_in_child=in_child)
-
-
-def store_of(configuration: Configuration) -> Store:
-    """Open the store that a configuration names. Raises ConfigurationError, StoreError."""
-    if "://" in configuration.store_url:
-        raise ConfigurationError(
-            "an embedded authority's store is SQLite: sqlite:<path>", path=configuration.path, key="store.url"
-        )
-    return open_sqlite(configuration.store_url, durability=configuration.durability)

@@ -3,11 +3,12 @@
 import secrets
 from dataclasses import dataclass, replace
 
+from deputize.audit.record import open_body
 from deputize.authority.journal import append
 from deputize.keys.anchor import Anchor
 from deputize.keys.lease import LIVE_KEYS_MAX, Lease, LeasedKey
 from deputize.model.clock import Clock
-from deputize.model.event import Event, Json
+from deputize.model.event import Event, Json, Record
 from deputize.model.failure import AuthorityUnavailable, DeputizeError, StoreError
 from deputize.model.limits import Limits
 from deputize.model.revocation import Kind
@@ -20,24 +21,29 @@ from deputize.wire.published_key import proved_key, statement
 
 LEEWAY = 5  # seconds that a verifier's clock may be off
 CLOCK_MILLIS = 1000
+MOST_TOLD = 256  # rows that do not hold, by one process
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A public key as it is served, with the second after which it no longer signs."""
+    """A public key as it is served, with the second after which it no longer signs, and the row that was checked."""
 
     key: VerifyingKey
     sign_until: int
     serve_until: int
+    row: KeyRow
 
 
 class KeyBook:
     """Signs with a leased in-memory key; looks up the keys of every process on the same store."""
 
-    def __init__(self, *, algorithm: str, store: Store, clock: Clock, anchor: Anchor, limits: Limits) -> None:
+    def __init__(
+        self, *, algorithm: str, store: Store, clock: Clock, anchor: Anchor, issuer: str, limits: Limits
+    ) -> None:
         self._store = store
         self._clock = clock
-        self._anchor = anchor
+        self.anchor = anchor
+        self._issuer = issuer
         self._algorithm = algorithm
         self._longest = 0
         self.allow_for(limits)
@@ -99,8 +105,7 @@ class KeyBook:
         """Public keys that are served now (RFC 7517 §5), each with the second until which it may sign."""
         self._refresh()
         now = self._clock.now()
-        rows = self._store.read(lambda tx: tx.keys())
-        live = [row for row in rows if row.use == "sig" and row.kid in self._served and now < row.serve_until]
+        live = [served.row for served in self._served.values() if now < served.serve_until]
         return [
             {**json_strict.loads(row.jwk), "kid": row.kid, "use": "sig", "sign_until": row.sign_until} for row in live
         ]
@@ -108,7 +113,7 @@ class KeyBook:
     def live_instances(self, now: float) -> set[str]:
         """Processes other than this one whose lease to sign runs on this store."""
         rows = self._store.read(lambda tx: tx.keys())
-        return {row.instance for row in rows if row.use == "sig" and now < row.sign_until} - {self.instance}
+        return {row.instance for row in rows if self._signs(row, now)} - {self.instance}
 
     def end(self) -> None:
         """An orderly exit ends the lease now; the key stays served for the tokens that it signed."""
@@ -121,9 +126,8 @@ class KeyBook:
         def operation(tx: WriteTx) -> None:
             now = max(own, tx.newest_time() // CLOCK_MILLIS)
             rows = tx.keys()
-            for row in rows:
-                if row.kid == lease.key.kid:
-                    tx.put_key(replace(row, sign_until=min(row.sign_until, now)))
+            if any(row.kid == lease.key.kid for row in rows):
+                tx.put_key(self._row(lease, min(lease.sign_until, now)))
 
         try:
             self._store.write(operation)
@@ -139,29 +143,38 @@ class KeyBook:
         for row in self._store.read(_unrevoked):
             if row.use != "sig":
                 continue
-            known = self._served.get(row.kid)
-            key = known.key if known else self._load(row)
+            key = self._load(row)
             if key is not None:
-                served[row.kid] = Served(key.until(row.sign_until), row.sign_until, row.serve_until)
+                served[row.kid] = Served(key.until(row.sign_until), row.sign_until, row.serve_until, row)
             else:
                 self._tell_of(row)
         self._served = served
         self._seen = count
 
     def _load(self, row: KeyRow) -> VerifyingKey | None:
+        """The key of a row that holds; what was checked once is not checked again while nothing in it changes."""
+        known = self._served.get(row.kid)
+        if known is not None and known.row == row:
+            return known.key
         key = proved_key(row.kid, row.jwk, row.instance, row.sign_from, row.proof)
         if key is None:
             return None
-        return key if self._anchor.accepts(_endorsed(row, key.alg), row.endorsement) else None
+        return key if self.anchor.accepts(self._endorsed(row, key.alg), row.endorsement) else None
+
+    def _signs(self, row: KeyRow, now: float) -> bool:
+        """Whether some process may sign by this row: a row that does not hold is nobody's."""
+        return row.use == "sig" and now < row.sign_until and self._load(row) is not None
 
     def _tell_of(self, row: KeyRow) -> None:
-        """A row that does not hold is a security event: recorded once by each process that meets it."""
-        if row.kid in self._told:
+        """A row that does not hold is a security event: recorded once on a store, and so many at most."""
+        if row.kid in self._told or len(self._told) >= MOST_TOLD:
             return
         self._told.add(row.kid)
-        now = self._clock.now()
+        kid, now = row.kid[:128], self._clock.now()
 
         def operation(tx: WriteTx) -> None:
+            if kid in (_kid_of(record) for record in tx.find(type="key.refused", limit=1000)):
+                return
             append(
                 tx,
                 Event(
@@ -169,30 +182,37 @@ class KeyBook:
                     outcome="denied",
                     time=max(int(now * CLOCK_MILLIS), tx.newest_time()),
                     policies=("key-proof",),
-                    detail={"kid": row.kid[:128], "anchor": self._anchor.name},
+                    detail={"kid": kid, "anchor": self.anchor.name},
                 ),
             )
 
         self._store.write(operation)
 
-    def _publish(self, lease: Lease[LocalKey]) -> None:
+    def _row(self, lease: Lease[LocalKey], until: int) -> KeyRow:
+        """The row of this process's key, which signs until `until` and is served for what it signed."""
         key = lease.key
         row = KeyRow(
             kid=key.kid,
             use="sig",
             jwk=json_strict.dumps(key.public_jwk()),
             sign_from=lease.sign_from,
-            sign_until=lease.sign_until,
+            sign_until=until,
             serve_until=lease.sign_until + self._longest + LEEWAY,
             instance=self.instance,
-            endorsement=None,
-            proof=None,
         )
-        row = replace(
+        return replace(
             row,
-            endorsement=self._anchor.endorse(_endorsed(row, key.alg)),
+            endorsement=self.anchor.endorse(self._endorsed(row, key.alg)),
             proof=key.sign(statement(row.kid, key.alg, row.instance, row.sign_from)),
         )
+
+    def _endorsed(self, row: KeyRow, alg: str) -> bytes:
+        """What an anchor endorses: {issuer, thumbprint, alg, sign_from, sign_until, instance}."""
+        signed = statement(row.kid, alg, row.instance, row.sign_from, row.sign_until)
+        return json_strict.dumps({"issuer": self._issuer}) + b"\n" + signed
+
+    def _publish(self, lease: Lease[LocalKey]) -> None:
+        row = self._row(lease, lease.sign_until)
         now = self._clock.now()
 
         def operation(tx: WriteTx) -> None:
@@ -200,7 +220,7 @@ class KeyBook:
             for old in rows:
                 if now >= old.serve_until and old.use == "sig":
                     tx.drop_key(old.kid)
-            live = sum(1 for old in rows if old.use == "sig" and now < old.sign_until and old.kid != row.kid)
+            live = sum(1 for old in rows if old.kid != row.kid and self._signs(old, now))
             if live >= LIVE_KEYS_MAX:
                 raise StoreError(f"{LIVE_KEYS_MAX} processes already sign on this store", code="too_many_keys")
             renewed = any(old.kid == row.kid for old in rows)
@@ -210,7 +230,7 @@ class KeyBook:
             kind = "key.renewed" if renewed else "key.published"
             append(
                 tx,
-                Event(type=kind, outcome="noted", time=millis, detail={**detail, "anchor": self._anchor.name}),
+                Event(type=kind, outcome="noted", time=millis, detail={**detail, "anchor": self.anchor.name}),
             )
 
         self._store.write(operation, sync=True)
@@ -221,6 +241,9 @@ def _unrevoked(tx: ReadTx) -> list[KeyRow]:
     return [row for row in rows if tx.revoked(Kind.KEY, row.kid) is None]
 
 
-def _endorsed(row: KeyRow, alg: str) -> bytes:
-    """What an anchor endorses: {thumbprint, alg, sign_from, sign_until, instance}."""
-    return statement(row.kid, alg, row.instance, row.sign_from, row.sign_until)
+def _kid_of(record: Record) -> object:
+    try:
+        detail = open_body(record).get("detail")
+    except DeputizeError:
+        return None  # `verify` tells what was done to it
+    return detail.get("kid") if isinstance(detail, dict) else None

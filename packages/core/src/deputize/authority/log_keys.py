@@ -1,11 +1,14 @@
 """Log keys in the store: the public half of a key that signed a checkpoint stands in the key table and in the log."""
 
+from dataclasses import dataclass
+
 import orjson
 
-from deputize.audit.checkpoint import NoteKey, VerifierKey, parse_key, verifier_key
+from deputize.audit.checkpoint import NoteKey, VerifierKey, new_key, parse_key, verifier_key
 from deputize.audit.log import key_published
 from deputize.audit.record import open_body
 from deputize.authority.journal import append
+from deputize.keys.anchor import Anchor
 from deputize.model.clock import Clock
 from deputize.model.failure import DeputizeError
 from deputize.store.protocol import ReadTx, Store, WriteTx
@@ -16,19 +19,48 @@ MILLIS = 1000
 _ALL = 1_000_000
 
 
-def publish_log_key(store: Store, key: NoteKey, clock: Clock) -> None:
-    """Write the public half down before it signs anything, on disk when this returns."""
+@dataclass(frozen=True, slots=True)
+class LogKey:
+    """The key of a log, and of which anchor it is."""
+
+    key: NoteKey
+    anchor: str
+
+    @property
+    def unanchored(self) -> bool:
+        """True where it lives in this process alone."""
+        return self.anchor == "none"
+
+
+def log_key(anchor: Anchor, origin: str) -> LogKey:
+    """The anchor's key for this log, the same in every process; without an anchor a fresh one."""
+    private = anchor.log_key(origin)
+    if private is None:
+        return LogKey(new_key(origin), "none")
+    return LogKey(NoteKey(origin, private), anchor.name)
+
+
+def publish_log_key(store: Store, log: LogKey, clock: Clock) -> None:
+    """Write the public half down before it signs anything, once, on disk when this returns."""
+    key = log.key
     jwk = public_jwk(key.private.public_key())
+    kid = thumbprint(jwk)
     now = clock.now()
 
+    def published(tx: ReadTx) -> bool:
+        rows = tx.keys()
+        return any(row.kid == kid and row.use == "log" for row in rows)
+
     def operation(tx: WriteTx) -> None:
+        if published(tx):
+            return
         millis = max(int(now * MILLIS), tx.newest_time())
-        event = key_published(verifier_key(key), time=millis, anchor="none")
+        event = key_published(verifier_key(key), time=millis, anchor=log.anchor)
         append(tx, event)
         second = millis // MILLIS
         tx.put_key(
             KeyRow(
-                kid=thumbprint(jwk),
+                kid=kid,
                 use="log",
                 jwk=orjson.dumps(jwk),
                 sign_from=second,
@@ -38,19 +70,21 @@ def publish_log_key(store: Store, key: NoteKey, clock: Clock) -> None:
             )
         )
 
-    store.write(operation, sync=True)
+    if not store.read(published):
+        store.write(operation, sync=True)
 
 
-def published_log_keys(store: Store) -> list[VerifierKey]:
-    """The log keys that the log tells of, oldest first."""
+def published_log_keys(store: Store) -> list[tuple[VerifierKey, str]]:
+    """The log keys that the log tells of, oldest first, each with the anchor that it is said to come from."""
 
-    def operation(tx: ReadTx) -> list[VerifierKey]:
-        found: list[VerifierKey] = []
+    def operation(tx: ReadTx) -> list[tuple[VerifierKey, str]]:
+        found: list[tuple[VerifierKey, str]] = []
         for record in tx.find(type="key.published", limit=_ALL):
             try:
                 detail = open_body(record).get("detail")
-                vkey = detail.get("vkey") if isinstance(detail, dict) else None
-                found += [parse_key(vkey)] if isinstance(vkey, str) else []
+                told = detail if isinstance(detail, dict) else {}
+                vkey = told.get("vkey")
+                found += [(parse_key(vkey), str(told.get("anchor")))] if isinstance(vkey, str) else []
             except DeputizeError:
                 continue  # `verify` tells what was done to it
         return found

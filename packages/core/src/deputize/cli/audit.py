@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,12 @@ import typer
 from deputize.audit import checkpoint as notes
 from deputize.audit.log import Log
 from deputize.audit.verification import verify as verify_log
-from deputize.authority.log_keys import publish_log_key, published_log_keys
+from deputize.authority.log_keys import log_key, publish_log_key, published_log_keys
+from deputize.authority.stores import check_anchor
 from deputize.cli.audit_lines import printable
 from deputize.cli.audit_print import data, plain, print_record, print_report, say, write_out
 from deputize.cli.audit_source import open_source
+from deputize.keys.anchor import anchor_from_environment
 from deputize.model.failure import IntegrityError, StoreError
 from deputize.system import SystemClock
 
@@ -27,7 +30,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _UNANCHORED: Final = "unanchored: its key lived in this command alone; only a copy kept outside proves anything"
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="the authority's file")]
-StoreOption = Annotated[Path | None, typer.Option("--store", help="the store's file, where there is no configuration")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="the store's file or URL, without a configuration")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print data instead of words")]
 DEFAULT_CONFIG: Final = Path("deputize.toml")
 
@@ -109,9 +112,13 @@ def checkpoint(
     """
     with _negative(json=json), open_source(config, store, readonly=False) as source:
         before = notes.parse(_read(to)) if to is not None and to.exists() else None
-        key = notes.new_key(source.log_name)
-        publish_log_key(source.store, key, SystemClock())
-        made = Log(source.store).checkpoint(key, origin=key.name, unanchored=True, before=before)
+        anchor = anchor_from_environment(os.environ)
+        if source.configuration is not None:
+            check_anchor(source.configuration, anchor)
+        log = log_key(anchor, source.log_name)
+        publish_log_key(source.store, log, SystemClock())
+        key, unanchored = log.key, log.unanchored
+        made = Log(source.store).checkpoint(key, origin=key.name, unanchored=unanchored, before=before)
     if to is not None:
         _write(to, str(made))
     vkey = str(notes.verifier_key(key))
@@ -122,18 +129,24 @@ def checkpoint(
         write_out(str(made))
     else:
         write_out(f"written  {printable(str(to), 400)}\ncovers   {made.size} records\nkey      {vkey}\n")
-    say(_UNANCHORED)
+    if unanchored:
+        say(_UNANCHORED)
 
 
 @app.command()
 def key(*, config: ConfigOption = DEFAULT_CONFIG, store: StoreOption = None, json: JsonOption = False) -> None:
-    """Print the verifier keys of the checkpoints that were signed on this store, the newest last."""
+    """Print the verifier keys of this log's checkpoints, the newest last: of an anchor, or of those signed so far."""
+    anchor = anchor_from_environment(os.environ)
     with open_source(config, store, readonly=True) as source:
-        keys = published_log_keys(source.store)
+        told = published_log_keys(source.store)
+        if anchor.name == "none":
+            keys = [(item, said == "none") for item, said in told]
+        else:  # what the log tells of others is what a writer of the store may have made it tell
+            keys = [(notes.verifier_key(log_key(anchor, source.log_name).key), False)]
     if json:
-        data([{"key": str(item), "name": item.name, "id": item.id.hex(), "unanchored": True} for item in keys])
+        data([{"key": str(k), "name": k.name, "id": k.id.hex(), "unanchored": alone} for k, alone in keys])
     else:
-        write_out("".join(f"{item}\n" for item in keys))
+        write_out("".join(f"{item}\n" for item, _ in keys))
     if not keys:
         say("no checkpoint was signed on this store yet, so that there is no key")
     raise typer.Exit(0 if keys else NEGATIVE)

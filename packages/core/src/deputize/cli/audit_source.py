@@ -1,4 +1,4 @@
-"""Which log the `audit` commands speak of: that of a configuration, or of a store's file alone."""
+"""Which log the `audit` commands speak of: that of a configuration, or of a store alone."""
 
 import contextlib
 import os
@@ -9,13 +9,14 @@ from pathlib import Path
 from deputize.audit.checkpoint import origin_of
 from deputize.audit.log import stored_checkpoint
 from deputize.audit.record import open_body
+from deputize.authority.stores import store_of
 from deputize.config import load
 from deputize.config.configuration import Configuration
 from deputize.model.event import Record
 from deputize.model.failure import ConfigurationError, DeputizeError, InvalidRequest
 from deputize.model.identity import agent_id, local_user, short_name
+from deputize.store.opening import open_store
 from deputize.store.protocol import ReadTx, Store
-from deputize.store.sqlite import open_sqlite
 
 _ALL = 10_000_000  # records that a search by a short name alone looks through
 
@@ -108,13 +109,13 @@ def _by(record: Record, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def open_source(config: Path, store: Path | None, *, readonly: bool) -> Iterator[Source]:
+def open_source(config: Path, store: str | None, *, readonly: bool) -> Iterator[Source]:
     """Open the store that `--store` or the configuration names. Raises ConfigurationError, StoreError."""
     configuration = load(str(config), environ=os.environ) if store is None else None
-    url = str(store) if configuration is None else configuration.store_url
-    if url.startswith(("postgresql:", "postgres:")):
-        raise ConfigurationError("this command reads SQLite stores", path=str(config), key="store.url")
-    opened = open_sqlite(url, create=False, readonly=readonly)
+    if configuration is None:
+        opened = open_store(str(store), create=False, readonly=readonly)
+    else:
+        opened = store_of(configuration, create=False, readonly=readonly)
     try:
         yield Source(opened, configuration)
     finally:

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from deputize.authority.engine import Engine
+from deputize.authority.stores import store_of
 from deputize.config import load
+from deputize.keys.anchor import anchor_from_environment
 from deputize.model.failure import ConfigurationError
-from deputize.store.sqlite import open_sqlite
 from deputize.system import SystemClock
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="the authority's file")]
@@ -32,8 +33,9 @@ def open_engine(config: Path, *, readonly: bool = True) -> Iterator[Engine]:
             path=str(config),
             key="store.url",
         )
-    store = open_sqlite(configuration.store_url, create=False, readonly=readonly)
+    anchor = anchor_from_environment(os.environ)
+    store = store_of(configuration, create=False, readonly=readonly)
     try:
-        yield Engine(configuration, store=store, clock=SystemClock(), decides=False)
+        yield Engine(configuration, store=store, clock=SystemClock(), anchor=anchor, decides=False)
     finally:
         store.close()

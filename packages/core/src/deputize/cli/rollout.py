@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from deputize.authority import rollout
-from deputize.authority.engine import claim, store_of
+from deputize.authority.engine import claim
 from deputize.authority.policy_diff import diff as difference
+from deputize.authority.stores import store_of
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption
 from deputize.cli.rollout_print import print_difference, print_history, print_moved, print_texts
 from deputize.config import Bundle, Configuration, load

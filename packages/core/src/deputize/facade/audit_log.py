@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from deputize.audit.checkpoint import new_key, origin_of, parse
+from deputize.audit.checkpoint import origin_of, parse
 from deputize.audit.findings import Report
 from deputize.audit.log import Log
 from deputize.audit.record import open_body
 from deputize.audit.verification import verify
-from deputize.authority.log_keys import publish_log_key
+from deputize.authority.log_keys import log_key, publish_log_key
 from deputize.authority.parts import Parts
 from deputize.model.event import Json, Record
 
@@ -21,11 +21,13 @@ class AuditLog:
     def checkpoint(self) -> str:
         """Sign the head of the log as it is now: a C2SP note. Keep it where a writer of the store can't reach it.
 
-        Marked `unanchored`: its key lives in this process alone, so that only a copy kept outside proves anything.
+        With an anchor the key is the log's one and only; without, it is marked `unanchored`: its key lives in this
+        process alone, so that only a copy kept outside proves anything.
         """
-        key = new_key(origin_of(self._parts.issuer))
-        publish_log_key(self._parts.store, key, self._parts.clock)
-        return str(Log(self._parts.store).checkpoint(key, origin=key.name, unanchored=True))
+        log = log_key(self._parts.keys.anchor, origin_of(self._parts.issuer))
+        publish_log_key(self._parts.store, log, self._parts.clock)
+        made = Log(self._parts.store).checkpoint(log.key, origin=log.key.name, unanchored=log.unanchored)
+        return str(made)
 
     def verify(self, against: str | None = None) -> Report:
         """Recompute the log, and compare it with a checkpoint that was kept outside. Findings name each record."""

@@ -9,18 +9,21 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from deputize.authority.engine import Engine, store_of
+from deputize.authority.engine import Engine
 from deputize.authority.journal import new_id
 from deputize.authority.opening import Opened
 from deputize.authority.protocol import AuthorityEngine
+from deputize.authority.stores import check_anchor, store_of
 from deputize.config import Configuration, from_mappings, load
 from deputize.facade.management import Management
 from deputize.facade.rights import rights_from
 from deputize.facade.session import Session, seconds
+from deputize.keys.anchor import anchor_from_environment
 from deputize.model.clock import Clock
 from deputize.model.failure import NotFound
 from deputize.model.request import HandOffRequest, RootRequest
 from deputize.model.session import Evidence, Mode
+from deputize.store.opening import is_postgres
 from deputize.system import SystemClock
 
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ class Authority(Management):
         """From three mappings, the shorthand of deputize.toml.
 
         `agents`: what each may use (scopes of `resources`, or names of its own tools). `resources`: URL to
-        scopes. `delegations`: to whom each may hand on. `store`: `:memory:` or a path. Raises ConfigurationError.
+        scopes. `delegations`: to whom each may hand on. `store`: `:memory:`, a path or `postgresql://...`.
+        Raises ConfigurationError.
         """
         configuration = from_mappings(
             agents=agents or {}, resources=resources or {}, delegations=delegations or {}, store=store
@@ -115,15 +119,17 @@ class Authority(Management):
 
     def _start(self, configuration: Configuration, clock: Clock | None) -> None:
         self._clock: Clock = clock or SystemClock()
+        anchor = anchor_from_environment(os.environ)
+        check_anchor(configuration, anchor)
         store = store_of(configuration)
         try:
-            self._engine = Engine(configuration, store=store, clock=self._clock)
+            self._engine = Engine(configuration, store=store, clock=self._clock, anchor=anchor)
         except BaseException:
             store.close()
             raise
         self.issuer = configuration.issuer
         self._filed = store_is_file(configuration.store_url)
-        self._durable = self._filed and configuration.durability == "full"
+        self._durable = self._filed and (configuration.durability == "full" or is_postgres(configuration.store_url))
         self._hold(self._engine)
 
     def _hold(self, engine: AuthorityEngine) -> None:
@@ -256,5 +262,5 @@ class Authority(Management):
 
 
 def store_is_file(url: str) -> bool:
-    """Whether commits wait for a disk."""
+    """Whether commits wait for a disk or a network."""
     return ":memory:" not in url

@@ -67,7 +67,7 @@ class Management:
         return self._engine
 
     async def run(self, call: Callable[[], T], *, syncs: bool = False) -> T:
-        """Run a blocking operation for an async caller: in a thread where it waits for a disk, else here.
+        """Run a blocking operation for an async caller: in a thread where it waits for a disk or a database, else here.
 
         `syncs`: it does so whatever the durability, as everything does that ends or revokes.
         """

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from deputize.authority.reported import record_rejections
 from deputize.model.revocation import Kind
+from deputize.store.opening import is_postgres
 from deputize.verifier import FileSource, RevocationSet, Verifier
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ BOUND: Final = 10.0  # seconds that what is known of revocations may be old
 def verifier_for(authority: "Authority", resource: str, *, bound: float = BOUND) -> Verifier:
     """A verifier of the embedded authority's tokens for `resource` (URL).
 
-    Keys and revocations come from the authority's store file, opened read-only; of a store in memory, from the
-    authority itself. `bound`: seconds; what is known of revocations and is older is not believed.
+    Keys and revocations come from the authority's store file, opened read-only; where that file alone does not tell
+    (a store in memory or in PostgreSQL, or keys that an anchor endorsed), from the authority itself.
+    `bound`: seconds; what is known of revocations and is older is not believed.
     """
     parts = authority.embedded("its store").parts
     url = parts.rules.configuration.store_url
-    if url.endswith(_MEMORY):
+    if url.endswith(_MEMORY) or is_postgres(url) or parts.keys.anchor.name != "none":
         here = _InProcess(parts)
         return Verifier(authority.issuer, resource, keys=here, revocations=here, clock=parts.clock)
     file = FileSource(url.removeprefix(_SQLITE), bound=bound, clock=parts.clock)

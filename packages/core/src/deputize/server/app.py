@@ -1,8 +1,7 @@
 """The ASGI application: which request goes where, and what is common to all of them."""
 
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -13,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deputize.audit.checkpoint import new_key, origin_of
+from deputize.audit.checkpoint import origin_of
 from deputize.authority.client_auth import Authenticated
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import Bundles, EvidenceKeys
 from deputize.authority.feed import Feed
-from deputize.authority.log_keys import publish_log_key
+from deputize.authority.log_keys import log_key, publish_log_key
 from deputize.model.failure import DeputizeError
 from deputize.model.request import Client
 from deputize.server import answers, asking, holding, identities, status, token
@@ -66,12 +65,6 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
 
     feed = FeedEndpoints(hub, parts.keys, who)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        del app
-        yield
-        hub.stop()
-
     def route(path: str, method: str, run: Plain) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
@@ -85,7 +78,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
     def form(path: str, run: Form) -> Route:
         return route(path, "POST", _after_authentication(run))
 
-    return Starlette(
+    app = Starlette(
         routes=[
             route("/token", "POST", _token),
             form("/introspect", asking.introspect),
@@ -105,17 +98,18 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
             route("/healthz", "GET", status.healthy),
             route("/readyz", "GET", status.ready),
         ],
-        lifespan=lifespan,
         exception_handlers={HTTPException: _unknown, Exception: _unexpected},
     )
+    app.state.hub = hub  # to be stopped before connections are waited for
+    return app
 
 
 def _feed(engine: Engine) -> Feed:
     """The feed over this process's store. Its heartbeats are signed by a key that stands in the log."""
     parts = engine.parts
-    key = new_key(origin_of(parts.issuer))
-    publish_log_key(parts.store, key, parts.clock)
-    return Feed(issuer=parts.issuer, store=parts.store, clock=parts.clock, key=key, unanchored=True)
+    log = log_key(parts.keys.anchor, origin_of(parts.issuer))
+    publish_log_key(parts.store, log, parts.clock)
+    return Feed(issuer=parts.issuer, store=parts.store, clock=parts.clock, key=log.key, unanchored=log.unanchored)
 
 
 def _after_authentication(run: Form) -> Plain:

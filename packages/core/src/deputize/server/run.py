@@ -33,7 +33,20 @@ class Protocol(HttpToolsProtocol):
         self.app_state = with_peer
 
 
-def server_of(app: Starlette, *, host: str, port: int, grace: int = GRACE) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """As uvicorn's, and the streams of the feed end before it waits for its connections to end."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        self._app.state.hub.stop()
+        await super().shutdown(sockets)
+
+
+def server_of(app: Starlette, *, host: str, port: int, grace: int = GRACE) -> Server:
     """A server that is not started yet. Tells nothing of itself in its headers; trusts no proxy header."""
     config = uvicorn.Config(
         app,
@@ -52,4 +65,4 @@ def server_of(app: Starlette, *, host: str, port: int, grace: int = GRACE) -> uv
         h11_max_incomplete_event_size=MAX_HEADERS,
         ws="none",
     )
-    return uvicorn.Server(config)
+    return Server(config, app)

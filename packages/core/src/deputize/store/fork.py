@@ -4,12 +4,12 @@ SQLite keeps, per process and file, a table of the locks that its connections ho
 but not the locks: even a *new* connection in the child believes in them. It then waits for ever for a write lock
 that nobody will give back, or reads without a lock while the parent takes the write-ahead log away. So before a
 fork every store comes to rest and closes its connections, and parent and child open new ones when they need
-them. Where a store can't come to rest (the fork was called inside an operation, or another thread stays in one),
-the child's copy refuses, and its connections are neither used nor closed there.
+them. A connection to PostgreSQL is no better off: two processes would speak into one socket, and whoever ends
+first would end the other's session. Where a store can't come to rest (the fork was called inside an operation, or
+another thread stays in one), the child's copy refuses, and its connections are neither used nor closed there.
 """
 
 import os
-import sqlite3
 import threading
 import time
 import weakref
@@ -32,7 +32,7 @@ class Forked(Protocol):
         """After `rest` was true, in the parent: go on."""
         ...
 
-    def resume_in_child(self, *, rested: bool) -> list[sqlite3.Connection]:
+    def resume_in_child(self, *, rested: bool) -> list[object]:
         """In the child: make new locks. Returns the connections that must never be closed here."""
         ...
 
@@ -40,7 +40,7 @@ class Forked(Protocol):
 _KNOWN: "weakref.WeakSet[Forked]" = weakref.WeakSet()
 _ONE_FORK: Final = threading.Lock()
 _FORKS: dict[int, dict[Forked, bool]] = {}  # by the thread that forks: which stores came to rest
-_BURIED: list[sqlite3.Connection] = []
+_BURIED: list[object] = []
 
 
 def register(store: Forked) -> None:
@@ -79,7 +79,7 @@ def _in_child() -> None:
         _ONE_FORK.release()
 
 
-def _bury(db: sqlite3.Connection) -> None:
+def _bury(db: object) -> None:
     """Keep an inherited connection from being closed, also by the interpreter's end."""
     import ctypes  # noqa: PLC0415  # loaded before the fork
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Generic, TypeVar, cast
 
-from deputize.store.write import SqliteWrite
+from deputize.store.protocol import WriteTx
 
 T = TypeVar("T")
 BATCH: Final = 64
@@ -22,10 +22,11 @@ _LOOK_AGAIN: Final = 0.5  # seconds; only where a leader was killed between its 
 class Job(Generic[T]):
     """One caller's operation, what came of it, and the bell that its caller sleeps by."""
 
-    __slots__ = ("_bell", "_value", "done", "error", "interrupts", "op")
+    __slots__ = ("_bell", "_value", "done", "error", "interrupts", "op", "sync")
 
-    def __init__(self, op: Callable[[SqliteWrite], T]) -> None:
+    def __init__(self, op: Callable[[WriteTx], T], *, sync: bool = False) -> None:
         self.op = op
+        self.sync = sync
         self.done = False
         self.error: BaseException | None = None
         self.interrupts = 0
@@ -33,7 +34,7 @@ class Job(Generic[T]):
         self._bell = threading.Lock()
         self._bell.acquire()
 
-    def run(self, tx: SqliteWrite) -> None:
+    def run(self, tx: WriteTx) -> None:
         """Call the operation and keep its value."""
         self.error = None
         try:
@@ -73,9 +74,12 @@ class Group:
         self._queue: deque[Job[object]] = deque()
         self._recent = 1  # operations in the last transaction
 
-    def submit(self, op: Callable[[SqliteWrite], T]) -> T:
-        """Run `op` in a transaction that others may share; returns once that is committed."""
-        job = Job(op)
+    def submit(self, op: Callable[[WriteTx], T], *, sync: bool = False) -> T:
+        """Run `op` in a transaction that others may share; returns once that is committed.
+
+        `sync` is for a writer that does not sync every commit.
+        """
+        job = Job(op, sync=sync)
         self._queue.append(cast("Job[object]", job))
         try:
             while not job.done:

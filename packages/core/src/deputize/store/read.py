@@ -1,9 +1,11 @@
-"""The reading half of a transaction over SQLite. Raw SQL with static identifiers; values are always bound."""
+"""The reading half of a transaction. Raw SQL with static identifiers; values are always bound.
 
-import sqlite3
+Written for SQLite; `postgres_read` says what PostgreSQL wants otherwise.
+"""
+
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Final, cast
+from typing import Any, Final, Protocol, cast
 
 from deputize.model.event import Record
 from deputize.model.failure import IntegrityError, StoreError
@@ -13,7 +15,7 @@ from deputize.store import codec
 from deputize.store.rows import KeyRow, Remembered
 
 _PAGE: Final = 256  # records fetched at once
-_MAX_LINE: Final = 24  # depth is at most 16
+MAX_LINE: Final = 24  # depth is at most 16
 
 _SESSION: Final = f"select {codec.SESSION_COLUMNS} from sessions where sid = ?"  # noqa: S608  # joined from constants
 _GRANT: Final = f"select {codec.GRANT_COLUMNS} from grants where jti = ?"  # noqa: S608  # joined from constants
@@ -23,11 +25,11 @@ _RECORDS: Final = f"select {codec.RECORD_COLUMNS} from records where seq >= ? an
 _NEWEST: Final = "select id from sessions where "
 _SESSIONS: Final = f"select {codec.SESSION_COLUMNS} from sessions where id in"  # noqa: S608  # joined from constants
 _FOUND: Final = f"select {codec.RECORD_COLUMNS} from records where "  # noqa: S608  # joined from constants
-_REVOCATION: Final = "select kind, id, at, until, before, seq, reason from revocations "
-_BY_ID: Final = _REVOCATION + "where id = ?"
+REVOCATION: Final = "select kind, id, at, until, before, seq, reason from revocations "
+_BY_ID: Final = REVOCATION + "where id = ?"
 _MAX_SEQ: Final = 2**63 - 1
 _ALWAYS: Final = -(2**63)
-_NO_LIMIT: Final = -1
+_NO_LIMIT: Final = 2**62  # rows
 
 
 @lru_cache(maxsize=128)
@@ -36,22 +38,47 @@ def _times(select: str, count: int) -> str:
     return " union all ".join([select] * count)
 
 
+class Rows(Protocol):
+    """What a statement came to, in the manner of DB-API cursors."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+        ...
+
+    def fetchone(self) -> Any:  # noqa: ANN401  # a row is what its statement says
+        """The next row, or None."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+        ...
+
+
+class Db(Protocol):
+    """A connection inside a transaction; `sqlite3.Connection` is one."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Rows:
+        """Run one statement; a `?` for each value."""
+        ...
+
+
 class _Ended:
     """Stands where the connection was."""
 
-    def execute(self, _sql: str, _values: object = ()) -> sqlite3.Cursor:
+    def execute(self, _sql: str, _values: object = (), /) -> Rows:
         raise StoreError("a transaction was used after its operation returned", code="store_ended")
 
 
-_ENDED: Final = cast("sqlite3.Connection", _Ended())
+_ENDED: Final = cast("Db", _Ended())
 
 
-class SqliteRead:
+class SqlRead:
     """Implements `ReadTx`. Lives as long as the operation that received it."""
 
     __slots__ = ("_db",)
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Db) -> None:
         self._db = db
 
     def end(self) -> None:
@@ -66,10 +93,13 @@ class SqliteRead:
     def line(self, node: Node) -> list[Node]:
         """See ReadTx."""
         sids = (*node.ancestors, node.sid)
-        if len(sids) > _MAX_LINE:
+        if len(sids) > MAX_LINE:
             raise IntegrityError("a session has more ancestors than any tree may")
-        found = map(codec.session_from, self._db.execute(_times(_SESSION, len(sids)), sids).fetchall())
-        nodes = {one.sid: one for one in found}
+        return self._in_line(sids, self._db.execute(_times(_SESSION, len(sids)), sids).fetchall())
+
+    @staticmethod
+    def _in_line(sids: Sequence[str], rows: list[Any]) -> list[Node]:
+        nodes = {one.sid: one for one in map(codec.session_from, rows)}
         try:
             return [nodes[sid] for sid in sids]
         except KeyError:
@@ -89,7 +119,7 @@ class SqliteRead:
         parts = [(part, value) for part, value in given if value is not None]
         where = [part for part, _ in parts] + (["state = 'open'"] if live_at is not None else [])
         values = [value for _, value in parts]
-        newest = _NEWEST + (" and ".join(where) or "1") + " order by id desc limit ?"  # ids alone are sorted
+        newest = _NEWEST + (" and ".join(where) or "1 = 1") + " order by id desc limit ?"  # ids alone are sorted
         rows = self._db.execute(f"{_SESSIONS} ({newest}) order by id", (*values, limit)).fetchall()
         return [codec.session_from(row) for row in rows]
 
@@ -116,14 +146,14 @@ class SqliteRead:
 
     def revoked(self, kind: Kind, id: str) -> RevocationEntry | None:  # noqa: A002  # the protocol's name
         """See ReadTx."""
-        row = self._db.execute(_REVOCATION + "where kind = ? and id = ?", (kind.value, id)).fetchone()
+        row = self._db.execute(REVOCATION + "where kind = ? and id = ?", (kind.value, id)).fetchone()
         return None if row is None else codec.revocation_from(row)
 
     def revoked_among(self, ids: Sequence[str]) -> list[RevocationEntry]:
         """See ReadTx."""
         entries: list[RevocationEntry] = []
-        for start in range(0, len(ids), _MAX_LINE):
-            some = ids[start : start + _MAX_LINE]
+        for start in range(0, len(ids), MAX_LINE):
+            some = ids[start : start + MAX_LINE]
             entries += map(codec.revocation_from, self._db.execute(_times(_BY_ID, len(some)), some).fetchall())
         return sorted(entries, key=lambda entry: entry.seq)
 
@@ -132,7 +162,7 @@ class SqliteRead:
     ) -> list[RevocationEntry]:
         """See ReadTx."""
         rows = self._db.execute(
-            _REVOCATION + "where seq > ? and until >= ? order by seq, kind, id limit ?",
+            REVOCATION + "where seq > ? and until >= ? order by seq, kind, id limit ?",
             (after_seq, _ALWAYS if live_at is None else live_at, _NO_LIMIT if limit is None else limit),
         ).fetchall()
         return [codec.revocation_from(row) for row in rows]
@@ -234,7 +264,7 @@ class SqliteRead:
             part, more = ("sid = ?", [sid]) if txn is not None else self._of_session(sid)
             where.append(part)
             values += more
-        sql = _FOUND + (" and ".join(where) or "1") + " order by seq desc limit ?"
+        sql = _FOUND + (" and ".join(where) or "1 = 1") + " order by seq desc limit ?"
         rows = self._db.execute(sql, (*values, limit)).fetchall()
         return [codec.record_from(row) for row in reversed(rows)]
 

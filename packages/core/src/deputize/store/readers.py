@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from deputize.store import connection, schema
-from deputize.store.read import SqliteRead
+from deputize.store.read import SqlRead
 
 T = TypeVar("T")
 _KEPT: Final = 8  # idle connections
@@ -20,10 +20,10 @@ class Readers:
         self._busy: set[sqlite3.Connection] = set()
         self._refusal: connection.Refusal | None = None
 
-    def run(self, op: Callable[[SqliteRead], T]) -> T:
+    def run(self, op: Callable[[SqlRead], T]) -> T:
         """One operation on one snapshot. Raises StoreError."""
         db = self.take()
-        tx = SqliteRead(db)
+        tx = SqlRead(db)
         sound = False
         try:
             db.execute("begin")

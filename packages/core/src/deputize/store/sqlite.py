@@ -1,22 +1,20 @@
 """The embedded store: SQLite in write-ahead mode, in memory or in a file that several processes share."""
 
 import os
-import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from deputize.model.failure import StoreError
 from deputize.store import connection, fork
+from deputize.store.entry import Entry
 from deputize.store.group import Group
 from deputize.store.protocol import ReadTx, WriteTx
 from deputize.store.readers import Readers, Watch
 from deputize.store.writer import Writer
 
 T = TypeVar("T")
-_LOOK: Final = 0.0005  # seconds between two looks at who is still inside
 Durability = Literal["full", "normal"]
 
 
@@ -46,17 +44,16 @@ def open_sqlite(
     return SqliteStore(path, full=durability == "full", readonly=readonly)
 
 
-class SqliteStore:
+class SqliteStore(Entry):
     """Implements `Store`. Made by `open_sqlite`."""
 
     def __init__(self, path: str, *, full: bool, readonly: bool) -> None:
+        super().__init__()
         memory = path == connection.MEMORY
         self._writer = Writer(path, full=full, readonly=readonly)
         self._readers = None if memory else Readers(path)
         self._watch = None if self._readers is None else Watch(self._readers)
         self._grouped = full and not memory
-        self._inside: set[int] = set()  # threads that use the store now
-        self._resting: threading.Event | None = None  # set when a fork is over
         self._make_locks()
         self._finalizer = weakref.finalize(self, _close_all, self._writer, self._readers, self._watch)
         fork.register(self)
@@ -99,18 +96,6 @@ class SqliteStore:
         finally:
             self._inside.discard(me)
 
-    def _enter(self) -> int:
-        """Be counted as inside, unless the process is about to fork: then wait until it has."""
-        me = threading.get_ident()
-        if me in self._inside:
-            raise StoreError("a transaction was started inside an operation of the same store", code="store_nested")
-        self._inside.add(me)
-        while (resting := self._resting) is not None:
-            self._inside.discard(me)
-            resting.wait()
-            self._inside.add(me)
-        return me
-
     def change_count(self) -> int:
         """See Store."""
         if self._watch is None:
@@ -131,36 +116,20 @@ class SqliteStore:
         finally:
             self._inside.discard(me)
 
-    def rest(self, deadline: float) -> bool:
-        """See `fork.Forked`."""
-        if threading.get_ident() in self._inside:
-            return False
-        self._resting = threading.Event()
-        while self._inside:
-            if time.monotonic() > deadline:
-                self.resume()
-                return False
-            time.sleep(_LOOK)
+    def _let_go(self) -> None:
         if self._readers is not None and self._watch is not None:
             self._watch.close()
             self._readers.drain()
             self._writer.close()
-        return True
 
-    def resume(self) -> None:
-        """See `fork.Forked`."""
-        resting, self._resting = self._resting, None
-        if resting is not None:
-            resting.set()
-
-    def resume_in_child(self, *, rested: bool) -> list[sqlite3.Connection]:
+    def resume_in_child(self, *, rested: bool) -> list[object]:
         """See `fork.Forked`. What was in memory stays with the parent."""
         self._resting = None
         if rested and self._readers is not None:
             return []
         self._inside = set()
         self._make_locks()
-        left = self._writer.leave()
+        left: list[object] = [*self._writer.leave()]
         if self._readers is not None:
             left += self._readers.leave()
         return left

@@ -1,6 +1,5 @@
-"""The writing half of a transaction over SQLite."""
+"""The writing half of a transaction. The SQL is what SQLite and PostgreSQL have in common, but for `REVOKE`."""
 
-import sqlite3
 from typing import Final
 
 from deputize.model.event import Record
@@ -8,7 +7,7 @@ from deputize.model.failure import IntegrityError, NotFound
 from deputize.model.revocation import RevocationEntry
 from deputize.model.session import Grant, Node, State
 from deputize.store import codec
-from deputize.store.read import SqliteRead
+from deputize.store.read import Db, SqlRead
 from deputize.store.rows import KeyRow, Remembered
 
 _RECORD_ALL: Final = f"{codec.RECORD_COLUMNS}, {codec.RECORD_SEARCH}"
@@ -16,28 +15,42 @@ _ADD_RECORD: Final = f"insert into records ({_RECORD_ALL}) values ({codec.marks(
 _SESSION_ALL: Final = f"{codec.SESSION_COLUMNS}, {codec.SESSION_SEARCH}"
 _ADD_SESSION: Final = f"insert into sessions ({_SESSION_ALL}) values ({codec.marks(_SESSION_ALL)})"  # noqa: S608  # joined from constants
 _ADD_GRANT: Final = f"insert into grants ({codec.GRANT_COLUMNS}) values ({codec.marks(codec.GRANT_COLUMNS)})"  # noqa: S608  # joined from constants
-_REVOKE: Final = (
-    "insert into revocations (kind, id, at, until, before, seq, reason) values (?, ?, ?, ?, ?, ?, ?) "
-    "on conflict (id, kind) do update set until = max(until, excluded.until), "
-    "before = max(coalesce(before, excluded.before), coalesce(excluded.before, before)), "
-    "reason = case when excluded.seq < seq then reason else excluded.reason end, seq = max(seq, excluded.seq), "
-    "at = min(at, excluded.at)"
+REVOKE: Final = (
+    "insert into revocations as had (kind, id, at, until, before, seq, reason) values (?, ?, ?, ?, ?, ?, ?) "
+    "on conflict (id, kind) do update set until = max(had.until, excluded.until), "
+    "before = max(coalesce(had.before, excluded.before), coalesce(excluded.before, had.before)), "
+    "reason = case when excluded.seq < had.seq then had.reason else excluded.reason end, "
+    "seq = max(had.seq, excluded.seq), at = min(had.at, excluded.at)"
 )
 _REMEMBER: Final = (
     "insert into remembered (key, digest, sid, jti, until) values (?, ?, ?, ?, ?) "
     "on conflict (key) do update set digest = excluded.digest, sid = excluded.sid, jti = excluded.jti, "
     "until = excluded.until"
 )
+_PUT_KEY: Final = (
+    "insert into keys (kid, use, jwk, sign_from, sign_until, serve_until, instance, endorsement, proof) "
+    "values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kid) do update set use = excluded.use, jwk = excluded.jwk, "
+    "sign_from = excluded.sign_from, sign_until = excluded.sign_until, serve_until = excluded.serve_until, "
+    "instance = excluded.instance, endorsement = excluded.endorsement, proof = excluded.proof"
+)
+_SET_META: Final = (
+    "insert into meta (name, value) values (?, ?) on conflict (name) do update set value = excluded.value"
+)
+_PUT_TILE: Final = (
+    "insert into tiles (level, idx, data) values (?, ?, ?) on conflict (level, idx) do update set data = excluded.data"
+)
 
 
-class SqliteWrite(SqliteRead):
+class SqlWrite(SqlRead):
     """Implements `WriteTx`."""
 
-    __slots__ = ("_next",)
+    __slots__ = ("_newest", "_next")
+    _revoke = REVOKE
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Db) -> None:
         super().__init__(db)
         self._next = -1
+        self._newest = -1
 
     def next_seq(self) -> int:
         """See WriteTx."""
@@ -46,10 +59,12 @@ class SqliteWrite(SqliteRead):
         return self._next
 
     def newest_time(self) -> int:
-        """See ReadTx. Learns the next number by the way."""
-        row = self._db.execute("select seq, time from records order by seq desc limit 1").fetchone()
-        self._next = 0 if row is None else int(row[0]) + 1
-        return 0 if row is None else int(row[1])
+        """See ReadTx. Learns the next number by the way; nobody else appends while this transaction runs."""
+        if self._newest < 0:
+            row = self._db.execute("select seq, time from records order by seq desc limit 1").fetchone()
+            self._next = 0 if row is None else int(row[0]) + 1
+            self._newest = 0 if row is None else int(row[1])
+        return self._newest
 
     def add_record(self, record: Record) -> None:
         """See WriteTx."""
@@ -57,6 +72,7 @@ class SqliteWrite(SqliteRead):
             raise IntegrityError("a record is appended at the end of the log and nowhere else")
         self._db.execute(_ADD_RECORD, codec.record_row(record))
         self._next += 1
+        self._newest = record.time
 
     def add_tree(self, txn: str, secret: bytes) -> None:
         """See WriteTx."""
@@ -103,7 +119,7 @@ class SqliteWrite(SqliteRead):
     def revoke(self, entry: RevocationEntry) -> None:
         """See WriteTx."""
         self._db.execute(
-            _REVOKE,
+            self._revoke,
             (entry.kind.value, entry.id, entry.at, entry.until, entry.before, entry.seq, entry.reason),
         )
 
@@ -111,7 +127,7 @@ class SqliteWrite(SqliteRead):
         """See WriteTx."""
         return (
             self._db.execute(
-                "insert or ignore into replay (issuer, jti, until) values (?, ?, ?)", (issuer, jti, until)
+                "insert into replay (issuer, jti, until) values (?, ?, ?) on conflict do nothing", (issuer, jti, until)
             ).rowcount
             == 1
         )
@@ -119,8 +135,7 @@ class SqliteWrite(SqliteRead):
     def put_key(self, row: KeyRow) -> None:
         """See WriteTx."""
         self._db.execute(
-            "insert or replace into keys (kid, use, jwk, sign_from, sign_until, serve_until, instance, "
-            "endorsement, proof) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _PUT_KEY,
             (
                 row.kid,
                 row.use,
@@ -140,11 +155,11 @@ class SqliteWrite(SqliteRead):
 
     def set_meta(self, name: str, value: str) -> None:
         """See WriteTx."""
-        self._db.execute("insert or replace into meta (name, value) values (?, ?)", (name, value))
+        self._db.execute(_SET_META, (name, value))
 
     def put_tile(self, level: int, index: int, data: bytes) -> None:
         """See WriteTx."""
-        self._db.execute("insert or replace into tiles (level, idx, data) values (?, ?, ?)", (level, index, data))
+        self._db.execute(_PUT_TILE, (level, index, data))
 
     def erase(self, seq: int) -> None:
         """See WriteTx."""

@@ -9,8 +9,8 @@ from typing import Final, TypeVar
 from deputize.model.failure import StoreError
 from deputize.store import connection, schema
 from deputize.store.group import Job
-from deputize.store.read import SqliteRead
-from deputize.store.write import SqliteWrite
+from deputize.store.read import SqlRead
+from deputize.store.write import SqlWrite
 
 T = TypeVar("T")
 _BROKEN: Final = frozenset(
@@ -74,9 +74,9 @@ class Writer:
         connection.refuse(self._refusal)
         return self._commits
 
-    def read(self, op: Callable[[SqliteRead], T]) -> T:
+    def read(self, op: Callable[[SqlRead], T]) -> T:
         """One operation on the connection that writes: a store in memory has no other."""
-        tx = SqliteRead(self.open())
+        tx = SqlRead(self.open())
         try:
             return op(tx)
         except sqlite3.Error as error:
@@ -86,10 +86,10 @@ class Writer:
         finally:
             tx.end()
 
-    def alone(self, op: Callable[[SqliteWrite], T], *, sync: bool) -> T:
+    def alone(self, op: Callable[[SqlWrite], T], *, sync: bool) -> T:
         """One operation, one transaction."""
         db = self._begin(sync=sync)
-        tx = SqliteWrite(db)
+        tx = SqlWrite(db)
         try:
             value = op(tx)
             self._commit(db)
@@ -143,7 +143,7 @@ class Writer:
 
     @staticmethod
     def _under_savepoint(db: sqlite3.Connection, job: Job[object]) -> None:
-        tx = SqliteWrite(db)
+        tx = SqlWrite(db)
         db.execute("savepoint op")
         try:
             job.run(tx)

@@ -1,4 +1,4 @@
-"""For users' own tests: a clock that moves by hand, an issuer of users, and what our tests share."""
+"""An issuer of users on the loopback, for tests."""
 
 import contextlib
 import json
@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -16,31 +15,6 @@ from deputize.wire import jws
 from deputize.wire.alg import LocalKey, generate
 
 _LIFETIME: Final = 600  # seconds of a token that says nothing else
-
-
-class FakeClock:
-    """A clock that stands until it is moved. Satisfies `deputize.model.clock.Clock`."""
-
-    def __init__(self, start: float = 1_750_000_000.0) -> None:
-        self._wall = start
-        self._steady = 1000.0
-
-    def now(self) -> float:
-        """Wall-clock seconds."""
-        return self._wall
-
-    def monotonic(self) -> float:
-        """Steady seconds."""
-        return self._steady
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._wall += seconds
-        self._steady += seconds
-
-    def step(self, seconds: float) -> None:
-        """Set the wall clock forward or back, as an operator or NTP does; steady time goes on as it was."""
-        self._wall += seconds
 
 
 class FakeIssuer:
@@ -167,26 +141,3 @@ class FakeIssuer:
 
 def _without_none(members: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in members.items() if value is not None}
-
-
-def vectors(name: str) -> Path:
-    """The folder of third-party test vectors called `name`; skips loudly where absent, fails where CI=true.
-
-    Looked for in `DEPUTIZE_VECTORS`, else in `../shared/vectors` seen from the project's root.
-    """
-    import pytest  # noqa: PLC0415  # only tests call this; the module is for users who may not have pytest
-
-    root = os.environ.get("DEPUTIZE_VECTORS")
-    base = Path(root) if root else _project_root().parent / "shared" / "vectors"
-    folder = base / name
-    if not folder.is_dir():
-        message = f"third-party vectors not found: {name} (set DEPUTIZE_VECTORS)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return folder
-
-
-def _project_root() -> Path:
-    here = Path(__file__).resolve()
-    return next((parent for parent in here.parents if (parent / "requirements.lock").exists()), here.parent)
