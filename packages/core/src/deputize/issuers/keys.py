@@ -21,6 +21,7 @@ DISCOVER: Final = "discover"
 COOL_DOWN: Final = 10.0  # seconds between two fetches, whatever tokens ask for
 REFRESH: Final = 300.0  # seconds after which keys are fetched again, so that retired ones are noticed
 MAX_STALE: Final = 24 * 3600.0  # seconds that keys are believed while their issuer cannot be asked
+_WAIT: Final = 15.0  # seconds that a thread waits for another's fetch, which is bounded itself
 _JWKS_TYPES: Final = frozenset({"application/json", "application/jwk-set+json"})
 _SIGNATURES: Final = frozenset({"sig"})
 
@@ -106,7 +107,7 @@ class IssuerKeys:
 
     def _renew(self, header: Header) -> None:
         """Fetch, unless that was just done; who has a key already does not wait for somebody else's fetch."""
-        if self._cooling() or not self._lock.acquire(blocking=self._find(header) is None):
+        if self._cooling() or not self._lock.acquire(timeout=_WAIT if self._find(header) is None else 0):
             return
         try:
             # Whoever waited here finds what the one before fetched, and the pause after it.
