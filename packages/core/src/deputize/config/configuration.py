@@ -83,6 +83,9 @@ class Configuration:
 
 
 def _plain(rule: UserRule | AttestationRule | OperatorRule) -> dict[str, object]:
+    """With `match` as a list: its keys are the steps of a path."""
     members = asdict(rule)
     del members["line"]
+    if isinstance(rule, AttestationRule):
+        members["match"] = [[list(path), value] for path, value in sorted(rule.match.items())]
     return members
