@@ -42,6 +42,8 @@ def connect(
     try:
         enrolment = Enrolment(connection, attestor or detect(url), clock)
         keyring = Keyring(algorithm=ES256, clock=clock, ask=enrolment.ask)
+        enrolment.workload = lambda: keyring.get(WORKLOAD)
+        keyring.keep(WORKLOAD)
         operator = Operator(connection, operator_token)
         engine = RemoteEngine(connection, keyring, issuer=connection.base, clock=clock, operator=operator)
         _check_agents(engine, agents)
@@ -59,6 +61,7 @@ class Enrolment:
         self._attestor = attestor
         self._clock = clock
         self._workload: tuple[Issued, LocalKey] | None = None
+        self.workload: Callable[[], object] = lambda: None  # has the workload's own identity renewed where that is due
 
     def ask(self, name: str, key: LocalKey) -> Issued:
         """An identity over `key`: of this workload (`WORKLOAD`), or of an agent by id."""
@@ -83,6 +86,7 @@ class Enrolment:
             return None
 
     def _hosted(self, agent: str, key: LocalKey) -> Issued:
+        self.workload()
         return self._exchange(agent, key, f"an identity of {agent}")
 
     def _exchange(self, agent: str | None, key: LocalKey, asked: str) -> Issued:

@@ -92,9 +92,10 @@ class RemoteEngine:
     def hand_off(self, agent: str, request: HandOffRequest) -> Opened:
         """A child or link, presented by `agent`; the actor is another agent of this process."""
         identity = self.identity(agent)
-        actor = self._known(request.to)
+        known = self._registry.agent(request.to)
+        actor = self.identity(known.id) if known is not None else identity  # the authority refuses a name it lacks
         said = Terms(
-            rights=self._filled(actor.client.agent, request.requested),
+            rights=self._filled(request.to, request.requested),
             ttl=request.ttl,
             task=request.task,
             key=request.key,
@@ -104,6 +105,7 @@ class RemoteEngine:
             subject_token_type=tx.SESSION,
             actor_token=actor.token,
             actor_token_type=tx.JWT,
+            audience=known.id if known is not None else request.to,
             requested_token_type=tx.SESSION,
             mode=request.mode,
         )
@@ -265,11 +267,6 @@ class RemoteEngine:
             return requested
         entry = self._registry.agent(agent)
         return entry.rights if entry is not None else frozenset()
-
-    def _known(self, name: str) -> Identity:
-        """The identity of an agent by name or id; an unknown one is the authority's to refuse."""
-        entry = self._registry.agent(name)
-        return self.identity(entry.id if entry is not None else name)
 
     def _credentials(self, identity: Identity) -> list[tuple[str, str]]:
         assertion = client_assertion.encode(

@@ -71,7 +71,9 @@ def _exchange(asked: Asked) -> Response:
         if request.subject_token_type == tx.SESSION:
             return _hand_off(asked, request)
         return _root(asked, request)
-    return _read(asked, lambda: identities.hosted(asked.service, asked.incoming, asked.client, request))
+    _read(asked, lambda: identities.check_hosted(asked.service, asked.client, request))
+    jkt = _read(asked, lambda: asked.service.proved_key(asked.incoming))
+    return identities.hosted(asked.service, asked.incoming, asked.client, request.audience, jkt)
 
 
 def _own_behalf(asked: Asked) -> Response:
@@ -117,7 +119,7 @@ def _hand_off(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
         HandOffRequest(
             subject_token=request.subject_token,
             actor_token=actor_token,
-            to=actor.sub,
+            to=request.audience or actor.sub,  # a name that nobody bears is refused by the authority, and recorded
             mode=request.mode,
             requested=rights,
             ttl=asked.terms.ttl,
