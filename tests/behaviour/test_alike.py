@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deputize import Mode
-from deputize.errors import DeputizeError
+from deputize.errors import Denied, DeputizeError
 from deputize.wire.jws import unverified_claims
 
 pytestmark = pytest.mark.requirement("I15")
@@ -18,6 +18,11 @@ async def refused(step: Any) -> DeputizeError:
     with pytest.raises(DeputizeError) as caught:
         await step
     return caught.value
+
+
+def policy_of(error: DeputizeError) -> str | None:
+    assert isinstance(error, Denied)
+    return error.denial.policy
 
 
 def scopes(session: Any) -> list[str]:
@@ -124,9 +129,9 @@ async def test_access_beyond_the_ceiling_or_by_policy_is_refused_and_recorded(pl
     ceiling = await refused(place.access(child, "payroll", ["pay:write"]))
     assert ceiling.code == "invalid_scope"
     by_rule = await refused(place.access(child, "crm", ["crm:write"], tool="drop_table"))
-    assert (by_rule.code, by_rule.denial.policy) == ("access_denied", "no-writes-at-night")  # type: ignore[attr-defined]
+    assert (by_rule.code, policy_of(by_rule)) == ("access_denied", "no-writes-at-night")
     by_nobody = await refused(place.access(root, "crm", ["crm:read"]))
-    assert (by_nobody.code, by_nobody.denial.policy) == ("access_denied", "default-deny")  # type: ignore[attr-defined]
+    assert (by_nobody.code, policy_of(by_nobody)) == ("access_denied", "default-deny")
     found = place.log.find(type="exchange.denied")
     assert [record["reference"] for record in found] == [ceiling.reference, by_rule.reference, by_nobody.reference]
     assert place.log.find(type="exchange.permitted") == []
@@ -158,7 +163,7 @@ async def test_a_tool_that_fails_is_recorded_as_failed_and_its_error_goes_on(pla
     def fails(call: Any) -> None:
         raise ValueError("canary of the exception's text")
 
-    with pytest.raises(ValueError, match="canary"):
+    with pytest.raises(ValueError):
         await place.call(session, "plan", fails)
     last = place.log.find(tool="plan")[-1]
     assert (last["type"], last["detail"]) == ("tool.failed", {"error": "ValueError"})

@@ -32,13 +32,15 @@ def connect(
     timeout: float,
     clock: Clock,
     operator_token: Callable[[], str | None],
+    transport: httpx.BaseTransport | None = None,
 ) -> RemoteEngine:
     """Attest this process at the authority of `url`: https, http on the loopback, or `unix:<path>`.
 
-    `agents` (names or ids) must be among those that its evidence allows. Raises AttestationFailed,
-    AuthorityUnavailable, ConfigurationError, InvalidRequest (`wrong_issuer`: the metadata is another's).
+    `agents` (names or ids) must be among those that its evidence allows; `transport` is how requests travel, where
+    that is not the network. Raises AttestationFailed, AuthorityUnavailable, ConfigurationError, InvalidRequest
+    (`wrong_issuer`: the metadata is another's).
     """
-    connection = _connection(url, timeout, clock)
+    connection = _connection(url, timeout, clock, transport)
     try:
         enrolment = Enrolment(connection, attestor or detect(url), clock)
         keyring = Keyring(algorithm=ES256, clock=clock, ask=enrolment.ask)
@@ -114,14 +116,14 @@ class Enrolment:
         )
 
 
-def _connection(url: str, timeout: float, clock: Clock) -> Connection:
+def _connection(url: str, timeout: float, clock: Clock, transport: httpx.BaseTransport | None) -> Connection:
     """Whoever answers at `url` has to be the issuer of that very name (RFC 8414 §3.3)."""
     if not url.startswith(_UNIX):
-        connection = Connection(url, timeout=timeout, clock=clock)
+        connection = Connection(url, timeout=timeout, clock=clock, transport=transport)
         metadata.parse(_metadata(connection, metadata.well_known_url(connection.base)), issuer=connection.base)
         return connection
-    transport = httpx.HTTPTransport(uds=url.removeprefix(_UNIX))
-    connection = Connection(_HERE, timeout=timeout, clock=clock, transport=transport)
+    through = transport or httpx.HTTPTransport(uds=url.removeprefix(_UNIX))
+    connection = Connection(_HERE, timeout=timeout, clock=clock, transport=through)
     issuer = loads(_metadata(connection, metadata.well_known_url(_HERE))).get("issuer")
     if not isinstance(issuer, str):
         raise ConfigurationError("what answers at this socket is no authority")

@@ -27,6 +27,7 @@ from deputize.store.opening import is_postgres
 from deputize.system import SystemClock
 
 if TYPE_CHECKING:
+    from deputize.client.engine import RemoteEngine
     from deputize.client.evidence import Attestor
 
 T = TypeVar("T")
@@ -99,20 +100,26 @@ class Authority(Management):
         """
         from deputize.client.connect import connect  # noqa: PLC0415  # an embedded authority needs no client
 
-        self = cls.__new__(cls)
-        self._mappings = None
-        self._store_name = ""
-        self._clock = clock or SystemClock()
-        self._engine = None
-        self._filed = self._durable = True  # whatever is asked waits, for the network
+        used = clock or SystemClock()
         remote = connect(
             url,
             agents=agents,
             attestor=attestor,
             timeout=timeout,
-            clock=self._clock,
+            clock=used,
             operator_token=lambda: os.environ.get(OPERATOR_TOKEN),
         )
+        return cls.over(remote, clock=used)
+
+    @classmethod
+    def over(cls, remote: "RemoteEngine", *, clock: Clock) -> Self:
+        """Over a connection that was made already."""
+        self = cls.__new__(cls)
+        self._mappings = None
+        self._store_name = ""
+        self._clock = clock
+        self._engine = None
+        self._filed = self._durable = True  # whatever is asked waits, for the network
         self.issuer = remote.issuer
         self._hold(remote)
         return self

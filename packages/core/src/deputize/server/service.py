@@ -63,7 +63,7 @@ class Service:
             htu=self.url(incoming),
             access_token=access_token,
             jkt=jkt,
-            now=self.engine.parts.now(),
+            now=self.engine.parts.clock.now(),  # freshness is between two clocks; the authority's time may be ahead
             spend=lambda digest, until: store.write(lambda tx: tx.spend(_PROOFS, digest, until)),
         )
 
