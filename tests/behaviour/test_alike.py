@@ -1,11 +1,13 @@
 """I15: embedded and remote, sync and async behave alike. Every test runs over every form of the authority."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from deputize import Mode
 from deputize.errors import Denied, DeputizeError
+from deputize.runtime import report_rejections, verifier_for
 from deputize.wire.jws import unverified_claims
 
 pytestmark = pytest.mark.requirement("I15")
@@ -331,6 +333,42 @@ async def test_the_log_holds_the_same_records_in_the_same_order(place: Any) -> N
     assert place.log.verify().ok
     who = {(record["agent"], record["sub"]) for record in place.log.find(root=root.id)}
     assert who == {(f"{AGENT}supervisor", "local|alice"), (f"{AGENT}researcher", "local|alice")}
+
+
+async def test_a_resource_server_verifies_without_asking_and_refuses_what_was_revoked(place: Any) -> None:
+    child = await place.delegate(await place.session(user="alice", agent="supervisor"), "researcher")
+    token = (await place.access(child, "crm", ["crm:read"])).reveal()
+    verifier = verifier_for(place.authority, CRM)
+    caller = verifier.verify(token, scopes=["crm:read"])
+    assert (caller.subject, caller.session, caller.root) == ("local|alice", child.id, child.root)
+    assert caller.chain == (f"{AGENT}researcher", f"{AGENT}supervisor")
+    place.authority.record_call(
+        sid=caller.session,
+        txn=caller.root,
+        tool="read_customers",
+        outcome="started",
+        resource=CRM,
+        sub=caller.subject,
+        agent=caller.agent,
+        jti=caller.jti,
+    )
+    (told,) = place.log.find(type="resource.call_started")
+    assert (told["agent"], told["tool"], told["chain"]) == (caller.agent, "read_customers", list(caller.chain))
+    report_rejections(place.authority, resource=CRM, code="invalid_token", client="192.0.2.1", count=3)
+    assert place.log.find(type="resource.rejected")[0]["detail"]["count"] == 3
+    await place.revoke(child, "odd")
+
+    def answer() -> str:
+        try:
+            verifier.verify(token)
+        except DeputizeError as error:
+            return error.code
+        return "taken"
+
+    async with asyncio.timeout(10):
+        while (code := await asyncio.to_thread(answer)) == "taken":
+            pass
+    assert code == "token_revoked"
 
 
 def _kind(name: str) -> Any:

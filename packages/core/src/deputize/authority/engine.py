@@ -17,7 +17,7 @@ from deputize.authority.key_book import KeyBook
 from deputize.authority.parts import Parts
 from deputize.authority.policy_sets import NO_SET, active_digest, keep, kept_text, move
 from deputize.authority.protocol import Shown
-from deputize.authority.reported import record_report
+from deputize.authority.reported import record_rejections, record_report
 from deputize.authority.rules import Rules, rules_of
 from deputize.authority.stores import check_anchor, store_of
 from deputize.authority.subject import Tokens, state_of
@@ -28,7 +28,7 @@ from deputize.model.clock import Clock
 from deputize.model.failure import ConfigurationError, InvalidRequest, NotFound
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
-from deputize.model.report import Note, Report
+from deputize.model.report import Note, Rejections, Report
 from deputize.model.request import AccessRequest, CallRequest, Client, HandOffRequest, RootRequest
 from deputize.model.revocation import Kind
 from deputize.model.session import Node
@@ -221,6 +221,10 @@ class Engine:
     def record_call(self, report: Report) -> None:
         """What a resource server tells of a call."""
         record_report(self.parts, report)
+
+    def record_rejections(self, told: Rejections) -> None:
+        """What a resource server tells of requests that no caller could be named for."""
+        record_rejections(self.parts, told)
 
     def note(self, node: Node, note: Note, shown: Shown | None = None) -> int:
         """Record what came of something in a session of this process."""

@@ -18,7 +18,7 @@ from deputize.model.clock import Clock
 from deputize.model.identity import short_name
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
-from deputize.model.report import Note, Report
+from deputize.model.report import Note, Rejections, Report
 from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RootRequest
 from deputize.model.resource import Right
 from deputize.model.revocation import Kind
@@ -48,7 +48,7 @@ class RemoteEngine:
         self._operator = operator
         self._connection = connection
         self._keyring = keyring
-        self._clock = clock
+        self.clock = clock
         told = RegistryAnswer.from_json(self._authenticated("/registry", WORKLOAD, asked="the registry"))
         self._registry = told.registry
         self.hosted = told.hosted
@@ -240,6 +240,16 @@ class RemoteEngine:
         told = dumps({**body, "scopes": list(report.scopes)}).decode()
         self._authenticated("/reports", WORKLOAD, [("report", told)], asked="to report a call")
 
+    def record_rejections(self, told: Rejections) -> None:
+        """What this resource server tells of requests that it could name no caller for."""
+        body = {"resource": told.resource, "code": told.code, "client": told.client, "count": told.count}
+        items = [("rejections", dumps(body).decode())]
+        self._authenticated("/rejections", WORKLOAD, items, asked="to tell of rejections")
+
+    def credentials(self) -> dict[str, str]:
+        """Form fields that authenticate this process's workload once, e.g. to the feed of revocations."""
+        return dict(self._credentials(self.identity(WORKLOAD)))
+
     def close(self) -> None:
         """Forget the keys and close the connection. Sessions live on at the server."""
         self._keyring.forget()
@@ -255,7 +265,7 @@ class RemoteEngine:
                 agent=identity.client.agent,
                 user=request.user or "",
                 issuer=self.issuer,
-                now=self._clock.now(),
+                now=self.clock.now(),
             )
         return TokenExchangeRequest(
             subject_token=token, subject_token_type=kind, requested_token_type=tx.SESSION, mode=request.mode
@@ -270,14 +280,14 @@ class RemoteEngine:
 
     def _credentials(self, identity: Identity) -> list[tuple[str, str]]:
         assertion = client_assertion.encode(
-            identity.key, client_id=identity.client.agent, issuer=self.issuer, now=self._clock.now()
+            identity.key, client_id=identity.client.agent, issuer=self.issuer, now=self.clock.now()
         )
         return client_assertion.build_fields(Credentials(assertion=assertion, identity=identity.token))
 
     def _opened(self, key: LocalKey, items: tuple[tuple[str, str], ...], asked: str, *, again: bool) -> Opened:
         raw = self._connection.send(Sending(method="POST", path=TOKEN, asked=asked, items=items, key=key, again=again))
         told = SessionAnswer.from_json(raw)
-        expires = int(self._clock.now()) + told.expires_in
+        expires = int(self.clock.now()) + told.expires_in
         return Opened(
             node=told.node,
             token=told.token,

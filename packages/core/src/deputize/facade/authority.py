@@ -118,7 +118,7 @@ class Authority(Management):
         self._mappings = None
         self._store_name = ""
         self._clock = clock
-        self._engine = None
+        self._engine, self._remote = None, remote
         self._filed = self._durable = True  # whatever is asked waits, for the network
         self.issuer = remote.issuer
         self._hold(remote)

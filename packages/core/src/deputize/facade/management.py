@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from deputize.authority.engine import Engine
 from deputize.authority.explain import Explanation
@@ -18,6 +18,9 @@ from deputize.model.registry import Registry, ToolEntry
 from deputize.model.report import Report
 from deputize.model.revocation import Kind
 
+if TYPE_CHECKING:
+    from deputize.client.engine import RemoteEngine
+
 T = TypeVar("T")
 
 
@@ -26,6 +29,7 @@ class Management:
 
     engine: AuthorityEngine
     _engine: Engine | None
+    _remote: "RemoteEngine | None" = None
     issuer: str
     _clock: Clock
     _durable: bool
@@ -59,6 +63,11 @@ class Management:
     def audit(self) -> AuditLog:
         """The log: search, checkpoint, verify."""
         return AuditLog(self.embedded("the log").parts)
+
+    @property
+    def remote(self) -> "RemoteEngine | None":
+        """The connection to the server that decides; None in process."""
+        return self._remote
 
     def embedded(self, what: str) -> Engine:
         """The engine of this process. Raises ConfigurationError where the authority is a server's."""

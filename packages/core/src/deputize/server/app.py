@@ -59,7 +59,9 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
     hub = FeedHub(_feed(engine))
 
     async def who(request: Request) -> Client:
+        """Whose form this is. The body goes where Starlette keeps one that was read, for the endpoint to read again."""
         incoming = await read(request, limit=bounds.max_body)
+        request._body = incoming.body  # noqa: SLF001  # Starlette has no public way to put back what was streamed
         found = await anyio.to_thread.run_sync(lambda: service.authenticated(incoming.form(), incoming), limiter=slots)
         return found.client
 
@@ -85,6 +87,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
             form("/revoke", asking.revoke),
             form("/registry", asking.registry),
             form("/reports", asking.report),
+            form("/rejections", asking.rejections),
             route("/calls", "POST", holding.call),
             route("/notes", "POST", holding.note),
             route("/session", "GET", holding.state),
