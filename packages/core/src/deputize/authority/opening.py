@@ -106,8 +106,8 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     plan = _Plan(node, narrowing, key, digest, request.task, client.jkt, None)
 
     def allowed(tx: WriteTx, now: float, signer: str) -> None:
-        del now
-        cuts = Cuts(tx, [node], (client.agent, signer))
+        born = replace(node, created=max(node.created, int(now)))
+        cuts = Cuts(tx, [born], (client.agent, signer))
         parts.keys.check_signer(cuts.has(Kind.KEY, signer))
         cuts.require_agent(client.agent)
         dead = cuts.killed()
@@ -287,6 +287,7 @@ def _new(tx: WriteTx, case: Case, plan: _Plan, now: float) -> tuple[Node, Record
         task=plan.task if keep_text else None,
         task_digest=keyed_digest(secret, "task", task),
         key=plan.key,
+        created=max(node.created, int(now)),  # by the transaction's time: another replica's clock may be ahead
     )
     record = append(tx, _event(case, plan, node, "session.opened", int(now * MILLIS)))
     node = replace(node, leaf=record.seq)
