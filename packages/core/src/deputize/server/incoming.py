@@ -12,6 +12,7 @@ from deputize.wire.token_exchange import form_items
 
 _JSON_DEPTH = 8
 _MAX_DIGITS = 12  # of a length
+BODY = "deputize_body"  # of a request's state: what was read, since a body is read once
 PEER = "deputize.peer"  # of a request's state, set by the protocol that accepted its connection
 
 
@@ -54,11 +55,13 @@ async def read(request: Request, *, limit: int, patience: float) -> Incoming:
         raise InvalidRequest("a request authenticates once")
     if len(proofs) > 1 or any("," in proof for proof in proofs):
         raise InvalidToken("there is exactly one DPoP header (RFC 9449 §4.3)", code="invalid_dpop_proof")
+    body = await _body(request, limit, patience)
+    setattr(request.state, BODY, body)
     return Incoming(
         method=request.method,
         path=str(request.scope["path"]).removeprefix(request.scope.get("root_path", "")),
         content_type=request.headers.get("content-type", ""),
-        body=await _body(request, limit, patience),
+        body=body,
         authorization=authorizations[0] if authorizations else None,
         proof=proofs[0] if proofs else None,
         query=tuple(request.query_params.multi_items()),

@@ -85,7 +85,7 @@ def _exchange(asked: Asked) -> Response:
         if request.subject_token_type == tx.SESSION:
             return _hand_off(asked, request)
         return _root(asked, request)
-    return _read(asked, lambda: identities.hosted(asked.service, asked.incoming, asked.client, request))
+    return identities.hosted(asked.service, asked.incoming, asked.client, request)
 
 
 def _own_behalf(asked: Asked) -> Response:
