@@ -175,13 +175,16 @@ class World:
         """A token that the authority's own key signed, whatever it says: what no attacker has, to test one rule alone."""
         return jws.sign(typ, claims, self.engine.parts.keys.signer(time.time()))
 
+    def enrolled(self, workload: str) -> dict[str, str]:
+        """The form by which it joins, once."""
+        token = enroll(self.engine.parts, workload, by="test").token
+        return {"grant_type": "urn:deputize:params:oauth:grant-type:join", "join_token": token}
+
     def workload(self, name: str) -> "Party":
         """Joined under a fresh key."""
         key = generate()
-        token = enroll(self.engine.parts, name, by="test").token
         party = Party(world=self, key=key, identity="", sub="")
-        grant = "urn:deputize:params:oauth:grant-type:join"
-        answer = party.send("/token", [("grant_type", grant), ("join_token", token)], credentials=())
+        answer = party.send("/token", self.enrolled(name), credentials=())
         assert answer.status_code == 200, answer.text
         return replace(party, identity=answer.json()["access_token"], sub=f"spiffe://example.org/workload/{name}")
 

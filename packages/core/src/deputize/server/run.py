@@ -22,7 +22,7 @@ class Protocol(HttpToolsProtocol):
     Of a Unix-domain socket it tells who is at the other end: the kernel's word, per connection.
     """
 
-    _head: int | None = 0  # bytes of the head that is being read; None while a body is
+    _head: int | None = None  # bytes of the head that is being read; None while none is
 
     def on_message_begin(self) -> None:
         """Count anew."""
@@ -34,15 +34,11 @@ class Protocol(HttpToolsProtocol):
         self._head = None
         super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
-        """What comes next is another head."""
-        super().on_message_complete()
-        self._head = 0
-
     def data_received(self, data: bytes) -> None:
         """Close the connection where a head does not end."""
+        began = self._head is not None
         super().data_received(data)
-        if self._head is not None and not self.transport.is_closing():
+        if began and self._head is not None and not self.transport.is_closing():
             self._head += len(data)
             if self._head > MAX_HEADERS:
                 self.send_400_response("the head is too large")
