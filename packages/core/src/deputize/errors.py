@@ -66,6 +66,7 @@ class OAuthError:
 _BY_CODE: Final = {
     "invalid_target": OAuthError(400, "invalid_target"),
     "invalid_scope": OAuthError(400, "invalid_scope"),
+    "invalid_grant": OAuthError(400, "invalid_grant"),
     "invalid_client": OAuthError(401, "invalid_client"),
     "agent_suspended": OAuthError(401, "invalid_client"),
     "invalid_dpop_proof": OAuthError(400, "invalid_dpop_proof"),

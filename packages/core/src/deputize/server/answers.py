@@ -10,6 +10,7 @@ from deputize.model.failure import AuthorityUnavailable, DeputizeError, Integrit
 from deputize.wire import error_answer
 from deputize.wire.json_strict import dumps
 
+UNAUTHORIZED = 401
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BEFORE_AUTHENTICATION = frozenset({"invalid_client"})
 
@@ -24,8 +25,11 @@ def members(**told: object) -> Response:
     return json(dumps(told))
 
 
-def refusal(error: DeputizeError, *, authenticated: bool) -> Response:
-    """The refusal of a request. A failure of the store is told as unavailability, without what failed."""
+def refusal(error: DeputizeError, *, authenticated: bool, status: int | None = None) -> Response:
+    """The refusal of a request. A failure of the store is told as unavailability, without what failed.
+
+    `status` takes the place of the one that the table of `deputize.errors` names.
+    """
     if isinstance(error, StoreError | IntegrityError):
         shown = AuthorityUnavailable("the authority cannot decide now; nothing was permitted")
         shown.reference = error.reference
@@ -34,10 +38,8 @@ def refusal(error: DeputizeError, *, authenticated: bool) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, AuthorityUnavailable):
         headers["Retry-After"] = str(math.ceil(error.retry_after or 1))
-    if answer.status == _UNAUTHORIZED:
+    status = status or answer.status
+    if status == UNAUTHORIZED:
         headers["WWW-Authenticate"] = f'DPoP error="{answer.error}"'
     tells = authenticated and answer.error not in _BEFORE_AUTHENTICATION
-    return json(error_answer.encode(error, answer.error, authenticated=tells), status=answer.status, headers=headers)
-
-
-_UNAUTHORIZED = 401
+    return json(error_answer.encode(error, answer.error, authenticated=tells), status=status, headers=headers)

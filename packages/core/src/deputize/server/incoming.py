@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import anyio
 from starlette.requests import Request
 
 from deputize.model.failure import InvalidRequest, InvalidToken
@@ -10,6 +11,8 @@ from deputize.wire.json_strict import loads
 from deputize.wire.token_exchange import form_items
 
 _JSON_DEPTH = 8
+_MAX_DIGITS = 12  # of a length
+BODY = "deputize_body"  # of a request's state: what was read, since a body is read once
 PEER = "deputize.peer"  # of a request's state, set by the protocol that accepted its connection
 
 
@@ -35,22 +38,30 @@ class Incoming:
         """The object of a JSON body. Raises InvalidRequest."""
         if self.content_type.partition(";")[0].strip().lower() != "application/json":
             raise InvalidRequest("the body is JSON (application/json)")
+        if b"\\u0000" in self.body:
+            raise InvalidRequest("no text holds NUL")
         return loads(self.body, max_depth=_JSON_DEPTH, refuse=InvalidRequest)
 
 
-async def read(request: Request, *, limit: int) -> Incoming:
-    """Read a request. `limit`: bytes of its body. Raises InvalidRequest, InvalidToken."""
+async def read(request: Request, *, limit: int, patience: float) -> Incoming:
+    """Read a request. `limit`: bytes of its body; `patience`: seconds until it is whole.
+
+    Its path is what was asked for, below where the application is mounted; the Host header has no say in it. Raises
+    InvalidRequest, InvalidToken.
+    """
     authorizations = request.headers.getlist("authorization")
     proofs = request.headers.getlist("dpop")
     if len(authorizations) > 1:
         raise InvalidRequest("a request authenticates once")
     if len(proofs) > 1 or any("," in proof for proof in proofs):
         raise InvalidToken("there is exactly one DPoP header (RFC 9449 §4.3)", code="invalid_dpop_proof")
+    body = await _body(request, limit, patience)
+    setattr(request.state, BODY, body)
     return Incoming(
         method=request.method,
-        path=request.url.path,
+        path=str(request.scope["path"]).removeprefix(request.scope.get("root_path", "")),
         content_type=request.headers.get("content-type", ""),
-        body=await _body(request, limit),
+        body=body,
         authorization=authorizations[0] if authorizations else None,
         proof=proofs[0] if proofs else None,
         query=tuple(request.query_params.multi_items()),
@@ -59,17 +70,19 @@ async def read(request: Request, *, limit: int) -> Incoming:
     )
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """At most `limit` bytes; more is refused before it is kept."""
+async def _body(request: Request, limit: int, patience: float) -> bytes:
+    """At most `limit` bytes; more is refused before it is kept, and one that does not come is not waited for."""
     said = request.headers.get("content-length", "0")
-    if not said.isdigit() or int(said) > limit:
+    if not (said.isascii() and said.isdigit()) or len(said) > _MAX_DIGITS or int(said) > limit:
         raise _too_large(limit)
     read = bytearray()
-    async for part in request.stream():
-        read += part
-        if len(read) > limit:
-            raise _too_large(limit)
-    return bytes(read)
+    with anyio.move_on_after(patience):
+        async for part in request.stream():
+            read += part
+            if len(read) > limit:
+                raise _too_large(limit)
+        return bytes(read)
+    raise InvalidRequest("the body did not come in time", code="too_slow")
 
 
 def _too_large(limit: int) -> InvalidRequest:

@@ -17,7 +17,31 @@ MAX_HEADERS: Final = 32 * 1024  # bytes
 
 
 class Protocol(HttpToolsProtocol):
-    """As uvicorn's, and of a Unix-domain socket it tells who is at the other end: the kernel's word, per connection."""
+    """As uvicorn's, with a bound on a request's head, which that parser would keep whatever its size.
+
+    Of a Unix-domain socket it tells who is at the other end: the kernel's word, per connection.
+    """
+
+    _head: int | None = None  # bytes of the head that is being read; None while none is
+
+    def on_message_begin(self) -> None:
+        """Count anew."""
+        self._head = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._head = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Close the connection where a head does not end."""
+        began = self._head is not None
+        super().data_received(data)
+        if began and self._head is not None and not self.transport.is_closing():
+            self._head += len(data)
+            if self._head > MAX_HEADERS:
+                self.send_400_response("the head is too large")
 
     def connection_made(self, transport: object) -> None:
         """Look at the socket before a request can come."""
@@ -62,7 +86,6 @@ def server_of(app: Starlette, *, host: str, port: int, grace: int = GRACE) -> Se
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=grace,
-        h11_max_incomplete_event_size=MAX_HEADERS,
         ws="none",
     )
     return Server(config, app)

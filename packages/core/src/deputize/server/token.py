@@ -25,6 +25,20 @@ from deputize.wire.thumbprint import thumbprint
 
 CLIENT_CREDENTIALS: Final = "client_credentials"
 _USERS: Final = frozenset({tx.ACCESS_TOKEN, tx.ID_TOKEN, tx.JWT})
+# Passed over in silence they would make a session of another kind than was asked for (A-08).
+_OF_AN_EXCHANGE: Final = frozenset(
+    {
+        "subject_token",
+        "subject_token_type",
+        "actor_token",
+        "actor_token_type",
+        "audience",
+        "requested_token_type",
+        wire_terms.USER,
+        wire_terms.REASON,
+        wire_terms.ONWARD,
+    }
+)
 Items = Sequence[tuple[str, str]]
 T = TypeVar("T")
 
@@ -54,7 +68,7 @@ def grant_type(items: Items) -> str:
 
 
 def token(service: Service, incoming: Incoming, items: list[tuple[str, str]], who: Authenticated) -> Response:
-    """Answer a token request of an authenticated client. What the form lacks is recorded like any refusal."""
+    """Answer a token request of an authenticated client. Whoever calls this records what is refused."""
     kinds: dict[str, Callable[[Asked], Response]] = {tx.GRANT_TYPE: _exchange, CLIENT_CREDENTIALS: _own_behalf}
     kind = kinds.get(grant_type(items))
     if kind is None:
@@ -78,7 +92,10 @@ def _exchange(asked: Asked) -> Response:
 
 def _own_behalf(asked: Asked) -> Response:
     """A session of the client's own (SELF): there is no subject but the agent itself (RFC 6749 §4.4)."""
-    scope = next((value for name, value in asked.items if name == "scope"), None)
+    given = {name: value for name, value in asked.items if value}
+    if not _OF_AN_EXCHANGE.isdisjoint(given) or given.get(tx.MODE_PARAMETER, Mode.SELF) != Mode.SELF:
+        raise _refused(asked, InvalidRequest("client_credentials is the agent itself: no subject, actor or other mode"))
+    scope = given.get("scope")
     resources = tuple(value for name, value in asked.items if name == "resource" and value)
     rights = _read(asked, lambda: _rights(asked.terms, scope, resources))
     return _opened(asked, _root_request(asked.terms, rights, mode=Mode.SELF, evidence=Evidence.AGENT))
@@ -137,6 +154,11 @@ def _access(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
         raise _refused(asked, InvalidToken("access comes from a session token", code="wrong_type"))
     if request.actor_token is not None:
         raise _refused(asked, InvalidRequest("an access appends no actor: the session's own agent asks"))
+    if terms.rights is not None:
+        raise _refused(
+            asked,
+            InvalidRequest("access is asked for by resource and scope", code="invalid_authorization_details"),
+        )
     if request.scope is None:
         raise _refused(asked, InvalidRequest("scope is missing; none never means all", code="invalid_scope"))
     resource = request.resource or request.audience or ""
@@ -187,6 +209,10 @@ def _root_request(terms: Terms, rights: frozenset[Right], *, mode: Mode, evidenc
 
 def _rights_of(asked: Asked, request: tx.TokenExchangeRequest) -> frozenset[Right]:
     scope = None if request.scope is None else " ".join(request.scope)
+    if request.audience is not None or asked.terms.onward or asked.terms.user is not None:
+        raise _refused(
+            asked, InvalidRequest("a session is asked for by its rights: no audience, no user, nothing onward")
+        )
     resources = () if request.resource is None else (request.resource,)
     return _read(asked, lambda: _rights(asked.terms, scope, resources))
 
