@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ read_customers = ["crm:read"]
 url = "https://researcher.example/a2a"
 scopes = ["invoke"]
 agent = "researcher"
+a2a = "JSONRPC"
+[resources.desk.tools]
+ask = ["invoke"]
 [agents.supervisor]
 open = true
 use = {{ desk = ["invoke"], local = ["plan"] }}
@@ -59,6 +63,38 @@ agents = ["researcher"]
 """
 
 
+class Rogue:
+    """Somebody else's HTTP server. `pages`: path -> (status, headers, body); `asked` is what it was asked for."""
+
+    def __init__(self, pages: dict[str, tuple[int, dict[str, str], bytes]]) -> None:
+        self.pages, self.asked = pages, []
+        asked: list[str] = self.asked
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                status, headers, body = pages.get(self.path, (404, {}, b""))
+                self.send_response(status)
+                for name, value in {"Content-Type": "application/json", **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing on the console."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
 class Place:
     """One authority at a URL. `join` gives a token for a workload of a process of its own."""
 
@@ -79,6 +115,7 @@ class Place:
         while not self._server.started:
             self._thread.join(0.01)
         self._clients: list[Authority] = []
+        self._rogues: list[Rogue] = []
 
     def join(self, workload: str) -> str:
         return enroll(self.engine.parts, workload, by="test").token
@@ -88,7 +125,14 @@ class Place:
         self._clients.append(client)
         return client
 
+    def rogue(self, *, more: Any = None) -> "Rogue":
+        made = Rogue(more or {})
+        self._rogues.append(made)
+        return made
+
     def close(self) -> None:
+        for rogue in self._rogues:
+            rogue.close()
         for client in self._clients:
             client.close()
         self._server.should_exit = True

@@ -94,6 +94,8 @@ def _resource(
         raise blame.error((*at, "scopes"), "must name at least one scope")
     if section.allow_framework_tools:
         raise blame.error((*at, "allow_framework_tools"), "belongs to [resources.local]")
+    if section.a2a is not None and section.agent is None:
+        raise blame.error((*at, "a2a"), "is said of an agent's own resource: name it in `agent`")
     scopes = frozenset(_each(section.scopes, (*at, "scopes"), blame, check_scope))
     tools = {}
     for tool, needed in section.tools.items():
@@ -111,6 +113,7 @@ def _resource(
         introspection=tuple(_each(section.introspection, (*at, "introspection"), blame, check_agent_name)),
         tools=tools,
         agent=_behind(section.agent, (*at, "agent"), document, blame),
+        a2a=section.a2a,
     )
 
 

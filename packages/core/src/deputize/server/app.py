@@ -20,7 +20,7 @@ from deputize.authority.feed import Feed
 from deputize.authority.log_keys import log_key, publish_log_key
 from deputize.model.failure import DeputizeError
 from deputize.model.request import Client
-from deputize.server import answers, asking, holding, identities, status, token
+from deputize.server import answers, asking, documents, holding, identities, status, token
 from deputize.server.feed import FeedEndpoints
 from deputize.server.feed_hub import FeedHub
 from deputize.server.incoming import Incoming, read
@@ -94,6 +94,8 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
             Route("/jwks", feed.jwks, methods=["GET"]),
             Route("/revocations", feed.revocations, methods=["POST"]),
             Route("/checkpoint", feed.checkpoint, methods=["POST"]),
+            route(documents.CARD, "GET", documents.card),
+            route(documents.CLIENT, "GET", documents.client),
             route(WELL_KNOWN, "GET", status.metadata),
             route("/healthz", "GET", status.healthy),
             route("/readyz", "GET", status.ready),
