@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from deputize.attestation import InProcess
-from deputize.authority import calls, opening, revocation
+from deputize.authority import calls, invitation, opening, revocation
 from deputize.authority.access import Issued, issue_access
 from deputize.authority.explain import Explanation, explain, suggest
 from deputize.authority.following import StoreFollower, policy_ready
@@ -29,7 +29,7 @@ from deputize.model.failure import ConfigurationError, InvalidRequest, NotFound
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
 from deputize.model.report import Note, Rejections, Report
-from deputize.model.request import AccessRequest, CallRequest, Client, HandOffRequest, RootRequest
+from deputize.model.request import AccessRequest, CallRequest, Client, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.model.token import IdentityClaims, SessionClaims
@@ -127,6 +127,10 @@ class Engine:
         """A child or link, presented by `agent`."""
         return self.hand_off_of(self.identity(agent).client, request)
 
+    def redeem(self, agent: str, request: RedeemRequest) -> opening.Opened:
+        """A child of the session behind an invitation, redeemed by `agent`."""
+        return self.redeem_of(self.identity(agent).client, request)
+
     def access(self, agent: str, request: AccessRequest) -> Issued:
         """Access from a session of `agent`."""
         return self.access_of(self.identity(agent).client, request)
@@ -142,6 +146,10 @@ class Engine:
     def hand_off_of(self, client: Client, request: HandOffRequest) -> opening.Opened:
         """A child or link, presented by a client that was authenticated elsewhere."""
         return opening.hand_off(self.parts, self.tokens, client, request)
+
+    def redeem_of(self, client: Client, request: RedeemRequest) -> opening.Opened:
+        """A child by invitation, redeemed by a client that was authenticated elsewhere."""
+        return invitation.redeem(self.parts, client, request)
 
     def access_of(self, client: Client, request: AccessRequest) -> Issued:
         """Access, presented by a client that was authenticated elsewhere."""

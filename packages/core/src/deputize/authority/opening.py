@@ -71,7 +71,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
         raise InvalidRequest("a user is named exactly where the session is not the agent's own (mode)")
     agent = _registered(case, client.agent)
     now = parts.now()
-    requested = _requested(case, request.requested, agent)
+    requested = requested_rights(case, request.requested, agent)
     ttl = root_ttl(rules.limits, agent, request.ttl)
     sub = case.sub or client.agent
     if request.continues is not None:
@@ -89,7 +89,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
         groups=request.groups,
     )
     case.panel = panel
-    narrowing = _narrowed(case, narrow_root(panel, agent.id, requested, request.cap), agent.id)
+    narrowing = narrowed(case, narrow_root(panel, agent.id, requested, request.cap), agent.id)
     sid = new_id()
     node = Node(
         sid=sid,
@@ -114,7 +114,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     )
     key = key_digest("open", client.agent, sub, request.key)
     digest = DigestOf("open", request.mode.value, sub, rights_text(request.requested), request.task)
-    plan = _Plan(node, narrowing, key, digest, request.task, client.jkt, None)
+    plan = Plan(node, narrowing, key, digest, request.task, client.jkt, None)
 
     def allowed(tx: WriteTx, now: float, signer: str) -> None:
         born = replace(node, created=max(node.created, int(now)))
@@ -125,7 +125,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
         if dead is not None:
             raise ended(dead, State.REVOKED, "opened in the very second in which its user or agent was revoked")
 
-    return _commit(parts, case, plan, allowed)
+    return commit(parts, case, plan, allowed)
 
 
 def _check_continues(parts: Parts, sid: str, agent: str, sub: str) -> None:
@@ -189,7 +189,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         )
     require_actor(parts, case.client, actor)
     linked = request.mode is Mode.SELF
-    requested = _requested(case, request.requested, to)
+    requested = requested_rights(case, request.requested, to)
     key = key_digest("hand-off", case.client.agent, parent.sid, request.key)
     repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
     ttl = child_ttl(limits, parent, to, request.ttl, now, repeat=repeat)
@@ -208,7 +208,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
     )
     case.panel = panel
     narrow = narrow_link(panel, parent, to.id, requested) if linked else narrow_child(panel, parent, to.id, requested)
-    narrowing = _narrowed(case, narrow, to.id)
+    narrowing = narrowed(case, narrow, to.id)
     node = Node(
         sid=new_id(),
         txn=parent.txn,
@@ -229,7 +229,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         sign_in=NO_SIGN_IN if linked else parent.sign_in,
     )
     digest = DigestOf("hand-off", request.mode.value, to.id, rights_text(request.requested), request.task)
-    plan = _Plan(node, narrowing, key, digest, request.task, jkt, parent)
+    plan = Plan(node, narrowing, key, digest, request.task, jkt, parent)
 
     def allowed(tx: WriteTx, at: float, signer: str) -> None:
         agents = (case.client.agent, to.id)
@@ -245,11 +245,11 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         )
         parts.keys.check_signer(cuts.has(Kind.KEY, signer))
 
-    return _commit(parts, case, plan, allowed)
+    return commit(parts, case, plan, allowed)
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """What the transaction is to commit, decided before it began."""
 
     node: Node
@@ -261,7 +261,7 @@ class _Plan:
     parent: Node | None
 
 
-def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, float, str], None]) -> Opened:
+def commit(parts: Parts, case: Case, plan: Plan, allowed: Callable[[WriteTx, float, str], None]) -> Opened:
     """Steps 12-14: liveness, policy digest, counters and the key's row in one transaction with the record."""
     if plan.task is not None and len(plan.task) > MAX_TASK:
         raise InvalidRequest(f"a task's text is at most {MAX_TASK} characters")
@@ -299,7 +299,7 @@ def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, f
     return Opened(node=node, token=token, jkt=plan.jkt, expires=claims.exp, narrowed=dropped, reissued=reissued)
 
 
-def _new(tx: WriteTx, case: Case, plan: _Plan, now: float) -> tuple[Node, Record]:
+def _new(tx: WriteTx, case: Case, plan: Plan, now: float) -> tuple[Node, Record]:
     node, parent = plan.node, plan.parent
     if parent is None:
         secret = secrets.token_bytes(32)
@@ -324,7 +324,7 @@ def _new(tx: WriteTx, case: Case, plan: _Plan, now: float) -> tuple[Node, Record
     return node, record
 
 
-def _again(tx: WriteTx, case: Case, plan: _Plan, sid: str, now: float) -> tuple[Node, Record, bool]:
+def _again(tx: WriteTx, case: Case, plan: Plan, sid: str, now: float) -> tuple[Node, Record, bool]:
     """The same session, a new token. A final one gives its error, never a new session."""
     node = tx.session(sid)
     if node is None:
@@ -338,7 +338,7 @@ def _again(tx: WriteTx, case: Case, plan: _Plan, sid: str, now: float) -> tuple[
     return node, record, True
 
 
-def _event(case: Case, plan: _Plan, node: Node, kind: str, millis: int) -> Event:
+def _event(case: Case, plan: Plan, node: Node, kind: str, millis: int) -> Event:
     """The record of an opening: the whole ceiling, what was dropped and why, and the token's id."""
     event = case.event(kind, "permitted", millis)
     detail: dict[str, Json] = {
@@ -385,7 +385,7 @@ def _registered(case: Case, name: str, under: str | None = None) -> AgentEntry:
     return entry
 
 
-def _requested(case: Case, requested: frozenset[Right] | None, agent: AgentEntry) -> frozenset[Right]:
+def requested_rights(case: Case, requested: frozenset[Right] | None, agent: AgentEntry) -> frozenset[Right]:
     """An omitted set is what the registry lists for the agent; an empty one never means all."""
     if requested is None:
         return agent.rights
@@ -395,7 +395,8 @@ def _requested(case: Case, requested: frozenset[Right] | None, agent: AgentEntry
     return requested
 
 
-def _narrowed(case: Case, narrowing: Narrowing, agent: str) -> Narrowing:
+def narrowed(case: Case, narrowing: Narrowing, agent: str) -> Narrowing:
+    """What was kept, the rest written down. Raises Denied where nothing was."""
     if narrowing.dropped:
         case.detail["dropped"] = [[right.resource, right.scope, why] for right, why in narrowing.dropped]
     if not narrowing.kept:

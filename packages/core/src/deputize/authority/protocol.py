@@ -13,7 +13,7 @@ from deputize.authority.tree import SessionTree
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
 from deputize.model.report import Note, Rejections, Report
-from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RootRequest
+from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.revocation import Kind
 from deputize.model.session import Node
 
@@ -47,6 +47,10 @@ class AuthorityEngine(Protocol):
 
     def hand_off(self, agent: str, request: HandOffRequest) -> Opened:
         """A child or link, presented by `agent`."""
+        ...
+
+    def redeem(self, agent: str, request: RedeemRequest) -> Opened:
+        """A child of the session behind an invitation, redeemed by `agent`."""
         ...
 
     def access(self, agent: str, request: AccessRequest) -> Issued:

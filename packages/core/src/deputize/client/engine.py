@@ -19,7 +19,7 @@ from deputize.model.identity import short_name
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
 from deputize.model.report import Note, Rejections, Report
-from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RootRequest
+from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.resource import Right
 from deputize.model.revocation import Kind
 from deputize.model.session import Mode, Node
@@ -112,6 +112,18 @@ class RemoteEngine:
         asked = f"a hand-off from {short_name(agent)} to {short_name(request.to)}"
         items = fields(tx.build_form(form), terms.build(said), self._credentials(identity))
         return self._opened(actor.key, items, asked, again=request.key is not None)
+
+    def redeem(self, agent: str, request: RedeemRequest) -> Opened:
+        """A child of the session behind an invitation, redeemed by `agent`."""
+        identity = self.identity(agent)
+        said = Terms(rights=self._filled(agent, request.requested), ttl=request.ttl, task=request.task, key=request.key)
+        form = TokenExchangeRequest(
+            subject_token=request.invitation,
+            subject_token_type=tx.ACCESS_TOKEN,
+            requested_token_type=tx.SESSION,
+        )
+        items = fields(tx.build_form(form), terms.build(said), self._credentials(identity))
+        return self._opened(identity.key, items, f"an invitation redeemed by {short_name(agent)}", again=True)
 
     def access(self, agent: str, request: AccessRequest) -> Issued:
         """Access from a session of `agent`."""

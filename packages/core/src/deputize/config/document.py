@@ -63,6 +63,8 @@ class ResourceSection(Section):
     binding: Literal["bearer", "dpop", "optional"] = "bearer"
     chain: Literal["full", "outermost"] = "full"
     introspection: list[str] = []
+    agent: str | None = None
+    a2a: Literal["JSONRPC", "GRPC", "HTTP+JSON"] | None = None
     tools: dict[str, list[str]] = {}
     allow_framework_tools: list[str] = []
     shared_with: dict[str, list[str]] = {}

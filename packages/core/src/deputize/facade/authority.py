@@ -21,7 +21,7 @@ from deputize.facade.session import Session, seconds
 from deputize.keys.anchor import anchor_from_environment
 from deputize.model.clock import Clock
 from deputize.model.failure import NotFound
-from deputize.model.request import HandOffRequest, RootRequest
+from deputize.model.request import HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.session import Evidence, Mode
 from deputize.store.opening import is_postgres
 from deputize.system import SystemClock
@@ -179,7 +179,53 @@ class Authority(Management):
         held = self._live.get(opened.node.sid) if opened.reissued else None
         return held if held is not None else self.adopt(opened, request, None)
 
-    def adopt(self, opened: Opened, request: RootRequest | HandOffRequest, parent: Session | None) -> Session:
+    def redeem(
+        self,
+        invitation: str,
+        *,
+        agent: str,
+        task: str | None = None,
+        scopes: Sequence[str] | None = None,
+        resources: Sequence[str] | None = None,
+        ttl: timedelta | float | None = None,
+        key: str | None = None,
+    ) -> Session:
+        """The session that an invitation opens for `agent`, whose own audience it names: a remote hand-off.
+
+        `invitation` is what `Access.reveal()` gave in the other process. The session is a child of the one that
+        invited, dies with it, and holds what was `onward` and is asked for and permitted now. Redeeming again gives
+        the same session; with another `key` one more. `ttl` in seconds. Raises Denied, InvalidToken.
+        """
+        request = RedeemRequest(
+            invitation=invitation,
+            requested=rights_from(self.registry, scopes, resources),
+            ttl=seconds(ttl),
+            task=task,
+            key=key,
+        )
+        return self.adopt(self.engine.redeem(self.agent_id(agent), request), request, None)
+
+    async def aredeem(
+        self,
+        invitation: str,
+        *,
+        agent: str,
+        task: str | None = None,
+        scopes: Sequence[str] | None = None,
+        resources: Sequence[str] | None = None,
+        ttl: timedelta | float | None = None,
+        key: str | None = None,
+    ) -> Session:
+        """`redeem`, without blocking the loop."""
+        return await self.run(
+            lambda: self.redeem(
+                invitation, agent=agent, task=task, scopes=scopes, resources=resources, ttl=ttl, key=key
+            )
+        )
+
+    def adopt(
+        self, opened: Opened, request: RootRequest | HandOffRequest | RedeemRequest, parent: Session | None
+    ) -> Session:
         """Hold what was opened; `get_session` finds it while somebody else holds it too."""
         held = self._live.get(opened.node.sid) if opened.reissued else None
         if held is not None:

@@ -10,6 +10,7 @@ from deputize.authority.protocol import AuthorityEngine
 from deputize.authority.revocation import Revocation
 from deputize.config import from_mappings
 from deputize.facade.audit_log import AuditLog
+from deputize.model.agent_card import AgentMetadata
 from deputize.model.clock import Clock
 from deputize.model.failure import ConfigurationError, InvalidRequest
 from deputize.model.identity import local_user
@@ -187,6 +188,32 @@ class Management:
     async def aintrospect(self, token: str) -> Introspection:
         """`introspect`, without blocking the loop."""
         return await self.run(lambda: self.introspect(token))
+
+    def discover(self, url: str, *, issuer: str | None = None) -> AgentMetadata:
+        """The agent whose A2A card is at `url`, if this authority signed it, or `issuer` that you trust instead.
+
+        Fetched from public addresses alone, unless the authority itself is at the loopback; keys that a card names
+        are never used. A card tells where and who; what is permitted there the authority decides. Raises
+        InvalidRequest (`fetch_refused`), InvalidToken, AuthorityUnavailable.
+        """
+        from deputize.authority import discovery  # noqa: PLC0415  # most processes discover nobody
+
+        trusted = self.issuer if issuer is None else issuer
+        key_for = (
+            discovery.keys_of(self.engine.jwks()) if issuer is None else discovery.keys_of_issuer(trusted, self._clock)
+        )
+        return discovery.discover(
+            url,
+            issuer=trusted,
+            key_for=key_for,
+            fetcher=discovery.fetcher_for(self.issuer, self._clock),
+            loopback=discovery.at_loopback(self.issuer),
+            now=self.now(),
+        )
+
+    async def adiscover(self, url: str, *, issuer: str | None = None) -> AgentMetadata:
+        """`discover`, without blocking the loop."""
+        return await asyncio.to_thread(lambda: self.discover(url, issuer=issuer))
 
     def jwks(self) -> Mapping[str, object]:
         """The public keys that tokens are verified with (RFC 7517 §5)."""

@@ -22,7 +22,7 @@ from deputize.authority.log_keys import log_key, publish_log_key
 from deputize.model.failure import DeputizeError, InvalidToken
 from deputize.model.request import Client
 from deputize.model.session import Node
-from deputize.server import answers, asking, holding, identities, status, token
+from deputize.server import answers, asking, documents, holding, identities, status, token
 from deputize.server.feed import FeedEndpoints
 from deputize.server.feed_hub import FeedHub
 from deputize.server.incoming import Incoming, read
@@ -110,6 +110,8 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
             Route("/jwks", feed.jwks, methods=["GET"]),
             Route("/revocations", feed.revocations, methods=["POST"]),
             Route("/checkpoint", feed.checkpoint, methods=["POST"]),
+            route(documents.CARD, "GET", documents.card),
+            route(documents.CLIENT, "GET", documents.client),
             *(route(path, "GET", status.metadata) for path in well_known),
             route("/healthz", "GET", status.healthy),
             route("/readyz", "GET", status.ready),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
+from deputize.authority.cards import Cards
 from deputize.authority.client_auth import Authenticated, authenticate
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import EvidenceKeys
@@ -47,6 +48,7 @@ class Service:
     engine: Engine
     base: str
     evidence_keys: EvidenceKeys
+    cards: Cards = field(default_factory=Cards)
 
     @property
     def now(self) -> int:
