@@ -21,9 +21,11 @@ from deputize.authority.log_keys import log_key, publish_log_key
 from deputize.model.failure import DeputizeError
 from deputize.model.request import Client
 from deputize.server import answers, asking, holding, identities, status, token
+from deputize.server.desk import routes_of
 from deputize.server.feed import FeedEndpoints
 from deputize.server.feed_hub import FeedHub
 from deputize.server.incoming import Incoming, read
+from deputize.server.operators import ERRANDS
 from deputize.server.service import Service
 from deputize.wire.json_strict import dumps
 from deputize.wire.metadata import WELL_KNOWN
@@ -91,6 +93,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
             route("/session/tree", "GET", holding.tree),
             route("/session/close", "POST", holding.close),
             route("/session/revoke", "POST", holding.revoke),
+            *routes_of(ERRANDS, engine, limit=bounds.max_body, limiter=slots),
             Route("/jwks", feed.jwks, methods=["GET"]),
             Route("/revocations", feed.revocations, methods=["POST"]),
             Route("/checkpoint", feed.checkpoint, methods=["POST"]),
