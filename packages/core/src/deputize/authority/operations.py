@@ -17,7 +17,7 @@ from deputize.authority.subject import state_of
 from deputize.authority.tree import SessionTree, build_tree
 from deputize.config import Bundle, from_bundle
 from deputize.model.event import Json, Record
-from deputize.model.failure import ConfigurationError, InvalidRequest, NotFound
+from deputize.model.failure import AttestationFailed, ConfigurationError, InvalidRequest, NotFound
 from deputize.model.identity import local_user
 from deputize.model.overview import AgentRow, SessionPage, SessionRow, session_row
 from deputize.model.registry import AgentEntry
@@ -115,7 +115,10 @@ class Operations:
 
     def enroll(self, workload: str, *, ttl: int = TTL) -> JoinToken:
         """See Operating."""
-        return enroll(self.engine.parts, workload, by=self.by, role=self.role, ttl=ttl)
+        try:
+            return enroll(self.engine.parts, workload, by=self.by, role=self.role, ttl=ttl)
+        except AttestationFailed:
+            raise NotFound("no [[attestation]] of the method join names that workload") from None
 
     def records(self, wanted: Wanted, *, limit: int, below: int | None = None) -> RecordPage:
         """See Operating."""

@@ -134,6 +134,8 @@ def check_reason(reason: str) -> None:
 def resume(parts: Parts, agent: str, *, reason: str, by: str, role: str = "") -> RevocationEntry:
     """Let a suspended agent on again: for what begins from now on; everything until now stays dead (G4).
 
+    All there is was made until it was suspended, since nothing was made after: that second stays the row's `before`.
+
     Raises NotFound; InvalidRequest (`not_suspended`) where it is not suspended.
     """
     check_reason(reason)
@@ -145,6 +147,8 @@ def resume(parts: Parts, agent: str, *, reason: str, by: str, role: str = "") ->
             raise NotFound("no such agent is registered")
         if known is None or known.before is not None:
             raise InvalidRequest("this agent is not suspended", code="not_suspended")
+        suspended = tx.record(known.seq)
+        before = suspended.time // MILLIS if suspended is not None else int(now)
         until = int(now) + parts.limits.session_ttl_max
         event = Event(
             type="agent.resumed",
@@ -152,13 +156,11 @@ def resume(parts: Parts, agent: str, *, reason: str, by: str, role: str = "") ->
             time=int(now * MILLIS),
             agent=agent,
             policy_set=tx.meta(ACTIVE_POLICY),
-            detail={"reason": reason, **told_by(by, role), "until": until, "before": int(now)},
+            detail={"reason": reason, **told_by(by, role), "until": until, "before": before},
         )
         seq = append(tx, event).seq
         tx.revoke(
-            RevocationEntry(
-                kind=Kind.AGENT, id=agent, at=known.at, until=until, before=int(now), seq=seq, reason=reason
-            )
+            RevocationEntry(kind=Kind.AGENT, id=agent, at=known.at, until=until, before=before, seq=seq, reason=reason)
         )
         return tx.revoked(Kind.AGENT, agent) or known
 

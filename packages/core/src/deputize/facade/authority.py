@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from os import PathLike, fspath
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from deputize.authority.engine import Engine
 from deputize.authority.journal import new_id
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from deputize.client.evidence import Attestor
 
 T = TypeVar("T")
-OPERATOR_TOKEN: Final = "DEPUTIZE_TOKEN"  # noqa: S105  # a variable's name
 
 
 class Authority(Management):
@@ -98,6 +97,7 @@ class Authority(Management):
         AuthorityUnavailable.
         """
         from deputize.client.connect import connect  # noqa: PLC0415  # an embedded authority needs no client
+        from deputize.client.operator_token import operator_token  # noqa: PLC0415  # as above
 
         self = cls.__new__(cls)
         self._mappings = None
@@ -111,9 +111,10 @@ class Authority(Management):
             attestor=attestor,
             timeout=timeout,
             clock=self._clock,
-            operator_token=lambda: os.environ.get(OPERATOR_TOKEN),
+            operator_token=lambda issuer: operator_token(issuer, os.environ, now=self._clock.now()),
         )
         self.issuer = remote.issuer
+        self._operator = remote.operator
         self._hold(remote)
         return self
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from deputize.authority.engine import Engine
 from deputize.authority.explain import Explanation
@@ -18,6 +18,10 @@ from deputize.model.registry import Registry, ToolEntry
 from deputize.model.report import Report
 from deputize.model.revocation import Kind
 
+if TYPE_CHECKING:
+    from deputize.client.operator import Operator
+    from deputize.client.remote_log import RemoteLog
+
 T = TypeVar("T")
 
 
@@ -28,6 +32,7 @@ class Management:
     _engine: Engine | None
     issuer: str
     _clock: Clock
+    _operator: "Operator | None" = None
     _durable: bool
     _filed: bool
     _store_name: str
@@ -56,9 +61,13 @@ class Management:
         return local_user(name)
 
     @property
-    def audit(self) -> AuditLog:
-        """The log: search, checkpoint, verify."""
-        return AuditLog(self.embedded("the log").parts)
+    def audit(self) -> "AuditLog | RemoteLog":
+        """The log: search, checkpoint, verify. A server's is an operator's to read: `deputize login`."""
+        if self._operator is None:
+            return AuditLog(self.embedded("the log").parts)
+        from deputize.client.remote_log import RemoteLog  # noqa: PLC0415  # an embedded authority needs no client
+
+        return RemoteLog(self._operator, self.issuer)
 
     def embedded(self, what: str) -> Engine:
         """The engine of this process. Raises ConfigurationError where the authority is a server's."""
