@@ -31,13 +31,15 @@ def refusal(error: DeputizeError, *, authenticated: bool) -> Response:
         shown.reference = error.reference
         error = shown
     answer = oauth_error(error)
+    status = _TOO_MANY if error.code == "rate_limited" else answer.status
     headers: dict[str, str] = {}
     if isinstance(error, AuthorityUnavailable):
         headers["Retry-After"] = str(math.ceil(error.retry_after or 1))
     if answer.status == _UNAUTHORIZED:
         headers["WWW-Authenticate"] = f'DPoP error="{answer.error}"'
     tells = authenticated and answer.error not in _BEFORE_AUTHENTICATION
-    return json(error_answer.encode(error, answer.error, authenticated=tells), status=answer.status, headers=headers)
+    return json(error_answer.encode(error, answer.error, authenticated=tells), status=status, headers=headers)
 
 
 _UNAUTHORIZED = 401
+_TOO_MANY = 429

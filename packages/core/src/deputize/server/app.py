@@ -1,13 +1,15 @@
 """The ASGI application: which request goes where, and what is common to all of them."""
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,44 +25,54 @@ from deputize.model.request import Client
 from deputize.server import answers, asking, holding, identities, status, token
 from deputize.server.feed import FeedEndpoints
 from deputize.server.feed_hub import FeedHub
+from deputize.server.figures import Figures
 from deputize.server.incoming import Incoming, read
+from deputize.server.limits import Limits
+from deputize.server.outer import Outer, Standing
+from deputize.server.rate import Buckets
 from deputize.server.service import Service
+from deputize.server.spans import Spans, no_spans
+from deputize.server.strangers import Strangers
+from deputize.server.trace import trace_of
+from deputize.server.upkeep import Upkeep
 from deputize.wire.json_strict import dumps
 from deputize.wire.metadata import WELL_KNOWN
 from deputize.wire.workload_grants import GRANTS
 
-THREADS = 64  # requests that are decided at a time; others wait
-MAX_BODY = 64 * 1024  # bytes
-
 Plain = Callable[[Service, Incoming], Response]
 Form = Callable[[Service, Incoming, list[tuple[str, str]], Authenticated], Response]
-_LOG = logging.getLogger("deputize.server")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a request may cost. `max_body` in bytes; `threads` decide at a time."""
-
-    max_body: int = MAX_BODY
-    threads: int = THREADS
+PUBLIC: Final = frozenset({"/jwks", "/healthz", "/readyz", "/metrics", "/openapi.json", WELL_KNOWN})
 
 
-def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles | None = None) -> Starlette:
+def create_app(
+    engine: Engine, *, limits: Limits | None = None, bundles: Bundles | None = None, spans: Spans = no_spans
+) -> Starlette:
     """The authority as an ASGI application. The caller closes `engine` after the application has ended.
 
     Its URLs begin with the issuer: mount it where the issuer's path says, or behind a proxy that does. `bundles`
-    reads trust bundles from a SPIFFE Workload API.
+    reads trust bundles from a SPIFFE Workload API; `spans` opens one span for each request.
     """
     bounds = limits or Limits()
     parts = engine.parts
     keys = EvidenceKeys(clock=parts.clock, bundles=bundles)
-    service = Service(engine=engine, base=parts.issuer, evidence_keys=keys)
+    clients = Buckets(bounds.rate, parts.clock.monotonic)
+    service = Service(engine=engine, base=parts.issuer, evidence_keys=keys, clients=clients)
     slots = anyio.CapacityLimiter(bounds.threads)
     hub = FeedHub(_feed(engine))
+    standing, strangers = Standing(), Strangers(parts)
+    figures = Figures(lambda: parts.rules.policy.digest, lambda: hub.subscribers)
+    upkeep = Upkeep(parts, strangers, lambda: figures.refresh(ready=status.may_decide(engine)))
 
     async def who(request: Request) -> Client:
-        incoming = await read(request, limit=bounds.max_body)
-        found = await anyio.to_thread.run_sync(lambda: service.authenticated(incoming.form(), incoming), limiter=slots)
+        incoming = await read(request, limit=bounds.max_body, patience=bounds.body_timeout)
+        try:
+            form = incoming.form()
+            found = await anyio.to_thread.run_sync(lambda: service.authenticated(form, incoming), limiter=slots)
+        except DeputizeError as error:
+            incoming.trace.refused(error)
+            raise
         return found.client
 
     feed = FeedEndpoints(hub, parts.keys, who)
@@ -68,9 +80,10 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
     def route(path: str, method: str, run: Plain) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
-                incoming = await read(request, limit=bounds.max_body)
+                incoming = await read(request, limit=bounds.max_body, patience=bounds.body_timeout)
                 return await anyio.to_thread.run_sync(run, service, incoming, limiter=slots)
             except DeputizeError as error:
+                trace_of(request).refused(error)
                 return answers.refusal(error, authenticated=True)
 
         return Route(path, endpoint, methods=[method])
@@ -78,30 +91,61 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
     def form(path: str, run: Form) -> Route:
         return route(path, "POST", _after_authentication(run))
 
+    routes = [
+        route("/token", "POST", _token),
+        form("/introspect", asking.introspect),
+        form("/revoke", asking.revoke),
+        form("/registry", asking.registry),
+        form("/reports", asking.report),
+        route("/calls", "POST", holding.call),
+        route("/notes", "POST", holding.note),
+        route("/session", "GET", holding.state),
+        route("/session/tree", "GET", holding.tree),
+        route("/session/close", "POST", holding.close),
+        route("/session/revoke", "POST", holding.revoke),
+        Route("/jwks", feed.jwks, methods=["GET"]),
+        Route("/revocations", feed.revocations, methods=["POST"]),
+        Route("/checkpoint", feed.checkpoint, methods=["POST"]),
+        route(WELL_KNOWN, "GET", status.metadata),
+        route("/openapi.json", "GET", status.description),
+        route("/healthz", "GET", status.healthy),
+        Route("/readyz", status.readiness(engine, standing), methods=["GET"]),
+        Route("/metrics", status.metrics(figures, bounds.metrics_from), methods=["GET"]),
+    ]
+    outer = Middleware(
+        Outer,
+        limits=bounds,
+        endpoints=frozenset(found.path for found in routes),
+        standing=standing,
+        figures=figures,
+        spans=spans,
+        strangers=strangers,
+    )
     app = Starlette(
-        routes=[
-            route("/token", "POST", _token),
-            form("/introspect", asking.introspect),
-            form("/revoke", asking.revoke),
-            form("/registry", asking.registry),
-            form("/reports", asking.report),
-            route("/calls", "POST", holding.call),
-            route("/notes", "POST", holding.note),
-            route("/session", "GET", holding.state),
-            route("/session/tree", "GET", holding.tree),
-            route("/session/close", "POST", holding.close),
-            route("/session/revoke", "POST", holding.revoke),
-            Route("/jwks", feed.jwks, methods=["GET"]),
-            Route("/revocations", feed.revocations, methods=["POST"]),
-            Route("/checkpoint", feed.checkpoint, methods=["POST"]),
-            route(WELL_KNOWN, "GET", status.metadata),
-            route("/healthz", "GET", status.healthy),
-            route("/readyz", "GET", status.ready),
-        ],
-        exception_handlers={HTTPException: _unknown, Exception: _unexpected},
+        routes=routes,
+        middleware=[outer],
+        exception_handlers={HTTPException: _unknown},
+        lifespan=_kept_up(upkeep),
     )
     app.state.hub = hub  # to be stopped before connections are waited for
+    app.state.standing = standing
     return app
+
+
+def _kept_up(upkeep: Upkeep) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    """The task beside the requests, from the first to the last."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        del app
+        task = asyncio.create_task(upkeep.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return lifespan
 
 
 def _feed(engine: Engine) -> Feed:
@@ -120,10 +164,12 @@ def _after_authentication(run: Form) -> Plain:
             items = incoming.form()
             who = service.authenticated(items, incoming)
         except DeputizeError as error:
+            incoming.trace.refused(error)
             return answers.refusal(error, authenticated=False)
         try:
             return run(service, incoming, items, who)
         except DeputizeError as error:
+            incoming.trace.refused(error)
             return answers.refusal(error, authenticated=True)
 
     return endpoint
@@ -137,6 +183,7 @@ def _token(service: Service, incoming: Incoming) -> Response:
         if grant in GRANTS:
             return identities.attested(service, incoming, items, grant)
     except DeputizeError as error:
+        incoming.trace.refused(error)
         return answers.refusal(error, authenticated=False)
     return _after_authentication(token.token)(service, incoming)
 
@@ -148,9 +195,3 @@ async def _unknown(request: Request, error: Exception) -> Response:
     name = {404: "not_found", 405: "invalid_request"}.get(status_code, "invalid_request")
     headers = error.headers if isinstance(error, HTTPException) else None
     return answers.json(dumps({"error": name}), status=status_code, headers=headers)
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """A bug of ours: nothing was permitted, and nothing of it is told."""
-    _LOG.error("unexpected failure at %s: %s", request.url.path, type(error).__name__)
-    return answers.json(dumps({"error": "server_error"}), status=500)

@@ -1,11 +1,14 @@
 """A request as the endpoints read it: what HTTP said, with every bound kept before anything is parsed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from starlette.requests import Request
+import anyio
+from starlette.requests import ClientDisconnect, Request
 
 from deputize.model.failure import InvalidRequest, InvalidToken
 from deputize.model.request import PeerCredentials
+from deputize.server.limits import BODY_TIMEOUT
+from deputize.server.trace import Trace, trace_of
 from deputize.wire.json_strict import loads
 from deputize.wire.token_exchange import form_items
 
@@ -26,6 +29,7 @@ class Incoming:
     query: tuple[tuple[str, str], ...]
     address: str
     peer: PeerCredentials | None = None  # over a Unix-domain socket: what the kernel says
+    trace: Trace = field(default_factory=Trace, repr=False, compare=False)
 
     def form(self) -> list[tuple[str, str]]:
         """The fields of a form, in order. Raises InvalidRequest."""
@@ -38,8 +42,9 @@ class Incoming:
         return loads(self.body, max_depth=_JSON_DEPTH, refuse=InvalidRequest)
 
 
-async def read(request: Request, *, limit: int) -> Incoming:
-    """Read a request. `limit`: bytes of its body. Raises InvalidRequest, InvalidToken."""
+async def read(request: Request, *, limit: int, patience: float = BODY_TIMEOUT) -> Incoming:
+    """Read a request. `limit`: bytes of its body, `patience`: seconds for it. Raises InvalidRequest, InvalidToken."""
+    trace = trace_of(request)
     authorizations = request.headers.getlist("authorization")
     proofs = request.headers.getlist("dpop")
     if len(authorizations) > 1:
@@ -50,13 +55,25 @@ async def read(request: Request, *, limit: int) -> Incoming:
         method=request.method,
         path=request.url.path,
         content_type=request.headers.get("content-type", ""),
-        body=await _body(request, limit),
+        body=await _in_time(request, limit, patience),
         authorization=authorizations[0] if authorizations else None,
         proof=proofs[0] if proofs else None,
         query=tuple(request.query_params.multi_items()),
-        address=request.client.host if request.client is not None else "",
-        peer=request.scope.get("state", {}).get(PEER),
+        address=trace.address,
+        peer=request.scope["state"].get(PEER),
+        trace=trace,
     )
+
+
+async def _in_time(request: Request, limit: int, patience: float) -> bytes:
+    """A body that trickles in would hold a place for ever."""
+    try:
+        with anyio.fail_after(patience):
+            return await _body(request, limit)
+    except TimeoutError:
+        raise InvalidRequest(f"the body did not come within {patience:g} s", code="too_slow") from None
+    except ClientDisconnect:
+        raise InvalidRequest("the client went away before its body came", code="disconnected") from None
 
 
 async def _body(request: Request, limit: int) -> bytes:

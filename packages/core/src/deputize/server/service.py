@@ -1,5 +1,6 @@
 """What every endpoint has: the engine, the URL that it is known by, and who is asking."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from deputize.model.request import Client
 from deputize.model.session import Node
 from deputize.model.token import SessionClaims
 from deputize.server.incoming import Incoming
+from deputize.server.rate import Buckets
 from deputize.wire import client_assertion, dpop
 
 _PROOFS = "dpop"  # proofs are spent under one name: their digest holds key, method and URL
@@ -33,6 +35,7 @@ class Service:
     engine: Engine
     base: str
     evidence_keys: EvidenceKeys
+    clients: Buckets = field(default_factory=lambda: Buckets(0, time.monotonic))
 
     @property
     def now(self) -> int:
@@ -47,10 +50,13 @@ class Service:
         """Client authentication: `private_key_jwt` by the key of an identity of ours, and nothing beside it.
 
         Whatever fails is `invalid_client`, and nothing more is told (RFC 6749 §5.2). Two methods are
-        `invalid_request`.
+        `invalid_request`. One that asks too often is AuthorityUnavailable (`rate_limited`).
         """
         shown = client_assertion.credentials(items, authorization=incoming.authorization)
-        return authenticate(self.engine.parts, self.engine.tokens, shown)
+        found = authenticate(self.engine.parts, self.engine.tokens, shown)
+        incoming.trace.agent = found.client.agent
+        self.clients.take(found.client.agent)
+        return found
 
     def proved_key(self, incoming: Incoming, *, jkt: str | None = None, access_token: str | None = None) -> str:
         """The thumbprint of the key that the request's proof shows. Raises InvalidToken (`invalid_dpop_proof`)."""
@@ -86,6 +92,9 @@ class Service:
                 raise
             raise unauthenticated() from None
         client = Client(agent=node.agent, jkt=jkt, workload=node.workload, attestation=node.attestation)
+        trace = incoming.trace
+        trace.agent, trace.sid, trace.txn = node.agent, node.sid, node.txn
+        self.clients.take(node.agent)
         return Holder(token=token, claims=claims, node=node, client=client)
 
 
