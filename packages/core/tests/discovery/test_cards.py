@@ -63,7 +63,7 @@ def test_the_signature_is_a_jws_over_the_canonical_card_by_a_key_that_is_served(
 def empty(value: Any) -> bool:
     if isinstance(value, dict | list):
         return not value or any(empty(item) for item in (value.values() if isinstance(value, dict) else value))
-    return value in {"", None, False, 0} and not isinstance(value, bool)
+    return value in {"", None, False} and not isinstance(value, bool)
 
 
 @pytest.mark.requirement("A2-02")
