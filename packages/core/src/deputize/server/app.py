@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from deputize.audit.checkpoint import origin_of
 from deputize.authority.client_auth import Authenticated
+from deputize.authority.client_documents import documents as documents_of
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import Bundles, EvidenceKeys
 from deputize.authority.feed import Feed
@@ -62,7 +63,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
     """
     bounds = limits or Limits()
     parts = engine.parts
-    keys = EvidenceKeys(clock=parts.clock, bundles=bundles)
+    keys = EvidenceKeys(clock=parts.clock, bundles=bundles, documents=documents_of(parts))
     service = Service(engine=engine, base=parts.issuer, evidence_keys=keys)
     slots = anyio.CapacityLimiter(bounds.threads)
     hub = FeedHub(_feed(engine))
