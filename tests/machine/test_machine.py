@@ -528,7 +528,7 @@ class Pair:
             attestor=Join(token),
             timeout=10,
             clock=clock,
-            operator_token=lambda: None,
+            operator_token=lambda _: None,
             transport=self.turns,
         )
         self.remote = Authority.over(remote, clock=clock)

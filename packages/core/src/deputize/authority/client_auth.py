@@ -97,7 +97,7 @@ def _authenticated(parts: Parts, tokens: Tokens, credentials: Credentials) -> Au
 
 
 def _require_live(cuts: Cuts, client: Client, identity: IdentityClaims, kid: str) -> None:
-    cuts.require_agent(client.agent)
+    cuts.require_identity(client.agent, identity.iat)
     cuts.require_agent(client.workload)
     cuts.require_key(kid)
     if cuts.has(Kind.TOKEN, identity.jti):

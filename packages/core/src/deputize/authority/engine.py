@@ -243,9 +243,11 @@ class Engine:
         """Record what a client tells of its session."""
         return calls.note(self.parts, client, node, note)
 
-    def revoke(self, kind: Kind, target: str, *, reason: str, by: str = "operator") -> revocation.Revocation:
+    def revoke(
+        self, kind: Kind, target: str, *, reason: str, by: str = "operator", role: str = ""
+    ) -> revocation.Revocation:
         """Revoke one target; dead when this returns."""
-        done = revocation.revoke(self.parts, kind, target, reason=reason, by=by)
+        done = revocation.revoke(self.parts, kind, target, reason=reason, by=by, role=role)
         if kind is Kind.KEY:
             self.parts.keys.drop(target)
             self.renew_identities()

@@ -243,6 +243,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
             jtis=(actor.jti,),
             signer=signer,
         )
+        cuts.require_identity(actor.sub, actor.iat)
         parts.keys.check_signer(cuts.has(Kind.KEY, signer))
 
     return commit(parts, case, plan, allowed)

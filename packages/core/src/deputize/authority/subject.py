@@ -181,6 +181,13 @@ class Cuts:
         if self.suspended(agent):
             raise InvalidToken("this agent is suspended", code="agent_suspended")
 
+    def require_identity(self, agent: str, iat: int) -> None:
+        """An identity that was issued until its agent was suspended stays dead when that agent is resumed."""
+        self.require_agent(agent)
+        entry = self._rows.get((Kind.AGENT, agent))
+        if entry is not None and entry.before is not None and iat <= entry.before:
+            raise InvalidToken("this identity is from before its agent was suspended", code="identity_revoked")
+
     def require_key(self, kid: str) -> None:
         """A token dies with the key that signed it, also where it was verified before."""
         if self.has(Kind.KEY, kid):

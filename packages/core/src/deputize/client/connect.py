@@ -31,7 +31,7 @@ def connect(
     attestor: Attestor | None,
     timeout: float,
     clock: Clock,
-    operator_token: Callable[[], str | None],
+    operator_token: Callable[[str], str | None],
     transport: httpx.BaseTransport | None = None,
 ) -> RemoteEngine:
     """Attest this process at the authority of `url`: https, http on the loopback, or `unix:<path>`.
@@ -46,13 +46,28 @@ def connect(
         keyring = Keyring(algorithm=ES256, clock=clock, ask=enrolment.ask)
         enrolment.workload = lambda: keyring.get(WORKLOAD)
         keyring.keep(WORKLOAD)
-        operator = Operator(connection, operator_token)
+        operator = operator_over(connection, operator_token)
         engine = RemoteEngine(connection, keyring, issuer=connection.base, clock=clock, operator=operator)
         _check_agents(engine, agents)
     except BaseException:
         connection.close()
         raise
     return engine
+
+
+def connect_operator(
+    url: str, *, timeout: float, clock: Clock, operator_token: Callable[[str], str | None]
+) -> Operator:
+    """An operator at the authority of `url`, who is no workload and proves none. Closed by its `close`.
+
+    Raises AuthorityUnavailable, ConfigurationError, InvalidRequest (`wrong_issuer`).
+    """
+    return operator_over(_connection(url, timeout, clock), operator_token)
+
+
+def operator_over(connection: Connection, operator_token: Callable[[str], str | None]) -> Operator:
+    """`operator_token` gives the token for an issuer, at each request."""
+    return Operator(connection, lambda: operator_token(connection.base))
 
 
 class Enrolment:

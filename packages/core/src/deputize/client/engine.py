@@ -15,6 +15,7 @@ from deputize.client.http import Connection, Sending, fields
 from deputize.client.keyring import Keyring
 from deputize.client.operator import Operator, revocation_from
 from deputize.model.clock import Clock
+from deputize.model.failure import InvalidToken
 from deputize.model.identity import short_name
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
@@ -27,7 +28,7 @@ from deputize.wire import client_assertion, introspection, subject_assertion, te
 from deputize.wire import token_exchange as tx
 from deputize.wire.access_answer import AccessAnswer
 from deputize.wire.alg import LocalKey
-from deputize.wire.client_assertion import Credentials
+from deputize.wire.client_assertion import INVALID_CLIENT, Credentials
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.registry_answer import RegistryAnswer
 from deputize.wire.session_answer import SessionAnswer, bad_response
@@ -45,7 +46,7 @@ class RemoteEngine:
         self, connection: Connection, keyring: Keyring, *, issuer: str, clock: Clock, operator: Operator
     ) -> None:
         self.issuer = issuer
-        self._operator = operator
+        self.operator = operator
         self._connection = connection
         self._keyring = keyring
         self.clock = clock
@@ -73,7 +74,16 @@ class RemoteEngine:
         self._keyring.expire()
 
     def open_root(self, agent: str, request: RootRequest) -> Opened:
-        """A root session of `agent`."""
+        """A root session of `agent`; with a new identity where the one that is held has died meanwhile."""
+        try:
+            return self._open_root(agent, request)
+        except InvalidToken as error:
+            if error.code != INVALID_CLIENT:
+                raise
+        self.renew_identities()
+        return self._open_root(agent, request)
+
+    def _open_root(self, agent: str, request: RootRequest) -> Opened:
         identity = self.identity(agent)
         said = Terms(
             rights=self._filled(agent, request.requested),
@@ -233,17 +243,17 @@ class RemoteEngine:
     def revoke(self, kind: Kind, target: str, *, reason: str, by: str = "operator") -> Revocation:
         """Revoke one target, as the operator whose token this process was given."""
         del by  # who revokes is who the token says
-        return self._operator.revoke(kind, target, reason=reason)
+        return self.operator.revoke(kind, target, reason=reason)
 
     def explain(
         self, *, chain: Sequence[str], tool: str | None, scopes: Sequence[str], resource: str | None, user: str | None
     ) -> Explanation:
         """Dry run, hop by hop, as an operator."""
-        return self._operator.explain(chain=chain, tool=tool, scopes=scopes, resource=resource, user=user)
+        return self.operator.explain(chain=chain, tool=tool, scopes=scopes, resource=resource, user=user)
 
     def suggest(self, session: str | None) -> str:
         """TOML that would have allowed what was refused, as an operator."""
-        return self._operator.suggest(session)
+        return self.operator.suggest(session)
 
     def record_call(self, report: Report) -> None:
         """What a resource server tells of a call with a token for it."""

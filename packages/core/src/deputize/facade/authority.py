@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from os import PathLike, fspath
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from deputize.authority.engine import Engine
 from deputize.authority.journal import new_id
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from deputize.client.evidence import Attestor
 
 T = TypeVar("T")
-OPERATOR_TOKEN: Final = "DEPUTIZE_TOKEN"  # noqa: S105  # a variable's name
 
 
 class Authority(Management):
@@ -99,6 +98,7 @@ class Authority(Management):
         AuthorityUnavailable.
         """
         from deputize.client.connect import connect  # noqa: PLC0415  # an embedded authority needs no client
+        from deputize.client.operator_token import operator_token  # noqa: PLC0415  # as above
 
         used = clock or SystemClock()
         remote = connect(
@@ -107,7 +107,7 @@ class Authority(Management):
             attestor=attestor,
             timeout=timeout,
             clock=used,
-            operator_token=lambda: os.environ.get(OPERATOR_TOKEN),
+            operator_token=lambda issuer: operator_token(issuer, os.environ, now=used.now()),
         )
         return cls.over(remote, clock=used)
 
@@ -121,6 +121,7 @@ class Authority(Management):
         self._engine, self._remote = None, remote
         self._filed = self._durable = True  # whatever is asked waits, for the network
         self.issuer = remote.issuer
+        self._operator = remote.operator
         self._hold(remote)
         return self
 

@@ -21,6 +21,8 @@ from deputize.model.revocation import Kind
 
 if TYPE_CHECKING:
     from deputize.client.engine import RemoteEngine
+    from deputize.client.operator import Operator
+    from deputize.client.remote_log import RemoteLog
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ class Management:
     _remote: "RemoteEngine | None" = None
     issuer: str
     _clock: Clock
+    _operator: "Operator | None" = None
     _durable: bool
     _filed: bool
     _store_name: str
@@ -61,9 +64,13 @@ class Management:
         return local_user(name)
 
     @property
-    def audit(self) -> AuditLog:
-        """The log: search, checkpoint, verify."""
-        return AuditLog(self.embedded("the log").parts)
+    def audit(self) -> "AuditLog | RemoteLog":
+        """The log: search, checkpoint, verify. A server's is an operator's to read: `deputize login`."""
+        if self._operator is None:
+            return AuditLog(self.embedded("the log").parts)
+        from deputize.client.remote_log import RemoteLog  # noqa: PLC0415  # an embedded authority needs no client
+
+        return RemoteLog(self._operator, self.issuer)
 
     @property
     def remote(self) -> "RemoteEngine | None":

@@ -386,7 +386,7 @@ def _curable(refused: DeputizeError) -> bool:
     """What a new token cures. Whether one is given is decided afresh."""
     if isinstance(refused, AuthorityUnavailable):
         return refused.retry_after == 0
-    return refused.code in {"key_revoked", "token_revoked", "unknown_key"}
+    return refused.code in {"identity_revoked", "invalid_client", "key_revoked", "token_revoked", "unknown_key"}
 
 
 def seconds(ttl: timedelta | float | None) -> int | None:

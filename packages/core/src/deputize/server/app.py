@@ -24,9 +24,11 @@ from deputize.model.failure import DeputizeError, InvalidToken
 from deputize.model.request import Client
 from deputize.model.session import Node
 from deputize.server import answers, asking, documents, holding, identities, status, token
+from deputize.server.desk import routes_of
 from deputize.server.feed import FeedEndpoints
 from deputize.server.feed_hub import FeedHub
 from deputize.server.incoming import Incoming, read
+from deputize.server.operators import ERRANDS
 from deputize.server.service import OF_OUR_KEYS, Holder, Service
 from deputize.wire.json_strict import dumps
 from deputize.wire.metadata import WELL_KNOWN
@@ -108,6 +110,7 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
             held("/session/tree", "GET", holding.tree),
             held("/session/close", "POST", holding.close),
             held("/session/revoke", "POST", holding.revoke),
+            *routes_of(ERRANDS, engine, limit=bounds.max_body, limiter=slots),
             Route("/jwks", feed.jwks, methods=["GET"]),
             Route("/revocations", feed.revocations, methods=["POST"]),
             Route("/checkpoint", feed.checkpoint, methods=["POST"]),
