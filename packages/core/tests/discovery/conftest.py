@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from deputize import Authority
@@ -81,7 +82,7 @@ class Rogue:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_: object) -> None:
                 """Nothing on the console."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
@@ -156,3 +157,28 @@ def front(place: Any) -> Any:
 def back(place: Any) -> Any:
     """The process that redeems."""
     return place.connect("back")
+
+
+@pytest.fixture
+def make_place(tmp_path: Path) -> Any:
+    """A place with more in its configuration; the caller closes it."""
+    return lambda *, more="": Place(tmp_path, more=more)
+
+
+@pytest.fixture
+def rogue() -> Iterator[Rogue]:
+    with contextlib.closing(Rogue({})) as made:
+        yield made
+
+
+@pytest.fixture
+def other() -> Iterator[Rogue]:
+    with contextlib.closing(Rogue({})) as made:
+        yield made
+
+
+@pytest.fixture
+def get() -> Iterator[Any]:
+    """A plain HTTP client's GET."""
+    with httpx.Client(timeout=10) as client:
+        yield client.get

@@ -51,6 +51,7 @@ class IssuerKeys:
         cool_down: Seconds between two fetches.
         refresh: Seconds after which known keys are fetched again.
         max_stale: Seconds that keys outlive their last successful fetch.
+        load: Has the key set in another way than `source` says.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class IssuerKeys:
         cool_down: float = COOL_DOWN,
         refresh: float = REFRESH,
         max_stale: float = MAX_STALE,
+        load: Callable[[], bytes] | None = None,
     ) -> None:
         self.issuer = issuer
         self._source = source
@@ -75,7 +77,7 @@ class IssuerKeys:
         self._max_stale = max_stale
         self._keys = _Keys()
         self._lock = threading.Lock()
-        self._load: Callable[[], bytes] = self._from_network if _is_url(source) else self._from_file
+        self._load = load or (self._from_network if _is_url(source) else self._from_file)
         self._url = source if _is_url(source) and source != DISCOVER else None
 
     def key_for(self, header: Header) -> VerifyingKey | None:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from deputize.audit.checkpoint import origin_of
 from deputize.authority.client_auth import Authenticated
+from deputize.authority.client_documents import documents as documents_of
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import Bundles, EvidenceKeys
 from deputize.authority.feed import Feed
@@ -62,7 +63,7 @@ def create_app(
     """
     bounds = limits or Limits()
     parts = engine.parts
-    keys = EvidenceKeys(clock=parts.clock, bundles=bundles)
+    keys = EvidenceKeys(clock=parts.clock, bundles=bundles, documents=documents_of(parts))
     clients = Buckets(bounds.rate, parts.clock.monotonic)
     service = Service(engine=engine, base=parts.issuer, evidence_keys=keys, clients=clients)
     slots = anyio.CapacityLimiter(bounds.threads)

@@ -19,7 +19,6 @@ AGENT: Final = "deputize_agent_id"
 NONE: Final = "none"  # a public client
 MALFORMED: Final = "client_metadata_malformed"
 _MAX_URL: Final = 2048
-_SYMMETRIC: Final = frozenset({"client_secret_basic", "client_secret_post", "client_secret_jwt"})
 _SECRETS: Final = ("client_secret", "client_secret_expires_at")
 _URLS: Final = ("jwks_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri")
 
@@ -100,7 +99,7 @@ def parse(raw: bytes, *, url: str, loopback: bool = False) -> ClientMetadata:
         raise _refused("it holds keys and says that they are elsewhere (RFC 7591 §2)")
     keyed = jwks is not None or nested["jwks_uri"] is not None
     method = members.get("token_endpoint_auth_method", PRIVATE_KEY_JWT if keyed else NONE)
-    if method in _SYMMETRIC or method not in {PRIVATE_KEY_JWT, NONE}:
+    if method not in (PRIVATE_KEY_JWT, NONE):
         raise _refused("it authenticates by a shared secret, or in a way that is not known")
     if keyed is not (method == PRIVATE_KEY_JWT):
         raise _refused("a client with keys authenticates by them, and one without has none to do so")
