@@ -131,13 +131,13 @@ class World:
     others: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, folder: Path, store: str = "sqlite:deputize.db", more: str = "") -> "World":
-        """Start the server over a store."""
+    def begin(cls, folder: Path, store: str = "sqlite:deputize.db", more: str = "", at: int | None = None) -> "World":
+        """Start the server over a store. `at`: it listens there, and something else at its issuer's address."""
         port = free_port()
         config = folder / "deputize.toml"
         config.write_text(CONFIGURATION.format(port=port, store=store, more=more), encoding="utf-8")
         (folder / "extra.cedar").write_text(POLICY, encoding="utf-8")
-        process = start(config, port)
+        process = start(config, at or port)
         configuration = load(config)
         anchor = anchor_from_environment(os.environ)
         engine = Engine(configuration, store=store_of(configuration), clock=SystemClock(), anchor=anchor, follows=True)

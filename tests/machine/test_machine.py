@@ -23,6 +23,7 @@ from deputize.authority.engine import Engine
 from deputize.authority.joining import enroll
 from deputize.authority.stores import store_of
 from deputize.client.connect import connect
+from deputize.client.engine import WORKLOAD
 from deputize.client.evidence import Join
 from deputize.config import load
 from deputize.facade.audit_log import AuditLog
@@ -374,6 +375,8 @@ class Delegation(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 7, 25, 70, 400]))
     def time_passes(self, seconds: int) -> None:
         self.clock.advance(seconds)
+        if self.kind == "replicas":
+            self.authority.keep_identity()
 
     @rule(seconds=st.sampled_from([-50, -5, 3]))
     def clock_steps(self, seconds: int) -> None:
@@ -558,6 +561,10 @@ class Pair:
         ((kind, name),) = target.items()
         full = {"user": f"local|{name}", "agent": f"spiffe://local/agent/{name}"}.get(kind, name)
         self.next().revoke(Kind(kind), full, reason=reason)
+
+    def keep_identity(self) -> None:
+        """What a thread of the client does in time, by a clock that goes on by itself."""
+        self.remote.engine.identity(WORKLOAD)
 
     def close(self) -> None:
         self.remote.close()

@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 from deputize.attestation import InProcess
 from deputize.authority import calls, invitation, opening, revocation
 from deputize.authority.access import Issued, issue_access
+from deputize.authority.clocks import check_clock
 from deputize.authority.explain import Explanation, explain, suggest
 from deputize.authority.following import StoreFollower, policy_ready
 from deputize.authority.identities import Identities, Identity
@@ -208,8 +209,9 @@ class Engine:
         return self.parts.limits.session_token_ttl
 
     def check_ready(self) -> None:
-        """Whether this process may decide: the store answers, and by the policy set that it names. Raises."""
+        """Whether this process may decide: the store answers, tells our time, and names our policy set. Raises."""
         parts = self.parts
+        check_clock(parts)
         parts.store.read(lambda tx: parts.check_policy(tx, parts.rules))
 
     def jwks(self) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ from deputize.authority.lifetimes import child_ttl, root_ttl
 from deputize.authority.panel import Panel, narrow_child, narrow_link, narrow_root
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, ended, nothing_left, unknown_agent
+from deputize.authority.starting import check_continues, with_subject
 from deputize.authority.subject import (
     Cuts,
     Tokens,
@@ -18,7 +19,6 @@ from deputize.authority.subject import (
     linked_by,
     require_live,
     require_session,
-    state_of,
     subject_of,
 )
 from deputize.authority.workloads import require_actor
@@ -34,7 +34,7 @@ from deputize.model.revocation import Kind
 from deputize.model.session import Edge, Evidence, Mode, Node, State
 from deputize.model.sign_in import NO_SIGN_IN
 from deputize.model.token import SessionClaims, TokenContext
-from deputize.store.protocol import ReadTx, WriteTx
+from deputize.store.protocol import WriteTx
 from deputize.store.rows import Remembered
 from deputize.wire import session_token
 from deputize.wire.thumbprint import thumbprint
@@ -66,7 +66,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     if request.mode is Mode.IMPERSONATION:
         raise InvalidRequest("impersonation is asked for at access, of one resource; no session opens in it")
     if request.subject_token is not None:
-        request = _with_subject(parts, case, request, request.subject_token)
+        request = with_subject(parts, case, request, request.subject_token)
     if (request.mode is Mode.SELF) is (request.user is not None):
         raise InvalidRequest("a user is named exactly where the session is not the agent's own (mode)")
     agent = _registered(case, client.agent)
@@ -75,7 +75,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     ttl = root_ttl(rules.limits, agent, request.ttl)
     sub = case.sub or client.agent
     if request.continues is not None:
-        _check_continues(parts, request.continues, agent.id, sub)
+        check_continues(parts, request.continues, agent.id, sub)
     panel = Panel(
         engine=rules.policy,
         now=int(now),
@@ -126,38 +126,6 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
             raise ended(dead, State.REVOKED, "opened in the very second in which its user or agent was revoked")
 
     return commit(parts, case, plan, allowed)
-
-
-def _check_continues(parts: Parts, sid: str, agent: str, sub: str) -> None:
-    """A session goes on from a root that expired, of this very agent and subject; from another's nobody does.
-
-    Raises InvalidRequest; one that is not there looks like one of somebody else's (A-17).
-    """
-
-    def expired(tx: ReadTx) -> bool:
-        node = tx.session(sid)
-        if node is None or (node.sid, node.agent, node.sub) != (node.txn, agent, sub):
-            return False
-        return state_of(tx, [node], parts.moment(tx)) is State.EXPIRED
-
-    if not parts.store.read(expired):
-        raise InvalidRequest("what is continued is an expired session of the same agent and subject, by its root")
-
-
-def _with_subject(parts: Parts, case: Case, request: RootRequest, token: str) -> RootRequest:
-    """The user whom a token proves, in place of a name that somebody said."""
-    if request.user is not None or request.mode is Mode.SELF:
-        raise InvalidRequest("a user is named, or proved by a token, or there is none (mode)")
-    found = parts.users(case.rules).verify(token, request.subject_token_type, parts.now())
-    case.sub = found.user
-    return replace(
-        request,
-        user=found.user,
-        evidence=Evidence.TOKEN,
-        groups=found.groups,
-        cap=found.cap,
-        sign_in=found.sign_in,
-    )
 
 
 def hand_off(parts: Parts, tokens: Tokens, client: Client, request: HandOffRequest) -> Opened:

@@ -43,6 +43,12 @@ def compiled(text: str | None, digest: str, *, replica: Configuration | None = N
     rules = rules_of(from_bundle(parse_bundle(text), replica=replica))
     if rules.policy.digest != digest:
         raise ConfigurationError("the texts of this policy set are not those of its digest, or of another release")
+    said = rules.configuration
+    if replica is not None and said.users == "unrestricted" and said.asserted and not replica.asserted:
+        raise ConfigurationError(
+            "this policy set lets a process name its users, as one in process may; for a server: "
+            "deputize policy apply --no-asserted"
+        )
     if replica is not None and replica.trust_domain != rules.registry.trust_domain:
         raise ConfigurationError("this policy set is of another trust domain")
     return rules

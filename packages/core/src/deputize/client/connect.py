@@ -62,7 +62,7 @@ def connect_operator(
 
     Raises AuthorityUnavailable, ConfigurationError, InvalidRequest (`wrong_issuer`).
     """
-    return operator_over(_connection(url, timeout, clock), operator_token)
+    return operator_over(_connection(url, timeout, clock, None), operator_token)
 
 
 def operator_over(connection: Connection, operator_token: Callable[[str], str | None]) -> Operator:

@@ -26,7 +26,7 @@ from deputize.model.revocation import Kind
 from deputize.model.session import Mode, Node
 from deputize.wire import client_assertion, introspection, subject_assertion, terms
 from deputize.wire import token_exchange as tx
-from deputize.wire.access_answer import AccessAnswer
+from deputize.wire.access_answer import WRONG_BINDING, AccessAnswer, bound_to
 from deputize.wire.alg import LocalKey
 from deputize.wire.client_assertion import INVALID_CLIENT, Credentials
 from deputize.wire.json_strict import dumps, loads
@@ -309,6 +309,10 @@ class RemoteEngine:
     def _opened(self, key: LocalKey, items: tuple[tuple[str, str], ...], asked: str, *, again: bool) -> Opened:
         raw = self._connection.send(Sending(method="POST", path=TOKEN, asked=asked, items=items, key=key, again=again))
         told = SessionAnswer.from_json(raw)
+        if bound_to(told.token) != key.kid:
+            raise InvalidToken(
+                "the session is not bound to the key that was proved; it was thrown away", code=WRONG_BINDING
+            )
         expires = int(self.clock.now()) + told.expires_in
         return Opened(
             node=told.node,

@@ -153,6 +153,7 @@ class ServerSection(Section):
     rate: Rate = 10.0
     shutdown_grace: Annotated[Duration, Field(le=600)] = 30
     unix_socket: str = ""
+    metrics_from: list[str] = []
 
 
 class OperatorSection(Section):

@@ -1,5 +1,6 @@
 """What every endpoint has: the engine, the URL that it is known by, and who is asking."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -23,6 +24,7 @@ from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.model.token import SessionClaims
 from deputize.server.incoming import Incoming
+from deputize.server.rate import Buckets
 from deputize.wire import client_assertion, dpop
 from deputize.wire.jws import peek
 
@@ -49,6 +51,7 @@ class Service:
     base: str
     evidence_keys: EvidenceKeys
     cards: Cards = field(default_factory=Cards)
+    clients: Buckets = field(default_factory=lambda: Buckets(0, time.monotonic))
 
     @property
     def now(self) -> int:
@@ -63,10 +66,13 @@ class Service:
         """Client authentication: `private_key_jwt` by the key of an identity of ours, and nothing beside it.
 
         Whatever fails is `invalid_client`, and nothing more is told (RFC 6749 §5.2). Two methods are
-        `invalid_request`.
+        `invalid_request`. One that asks too often is AuthorityUnavailable (`rate_limited`).
         """
         shown = client_assertion.credentials(items, authorization=incoming.authorization)
-        return authenticate(self.engine.parts, self.engine.tokens, shown)
+        found = authenticate(self.engine.parts, self.engine.tokens, shown)
+        incoming.trace.agent = found.client.agent
+        self.clients.take(found.client.agent)
+        return found
 
     def proved_key(self, incoming: Incoming, *, jkt: str | None = None, access_token: str | None = None) -> str:
         """The thumbprint of the key that the request's proof shows. Raises InvalidToken (`invalid_dpop_proof`)."""
@@ -102,6 +108,9 @@ class Service:
                 raise
             raise unauthenticated() from None
         client = Client(agent=node.agent, jkt=jkt, workload=node.workload, attestation=node.attestation)
+        trace = incoming.trace
+        trace.agent, trace.sid, trace.txn = node.agent, node.sid, node.txn
+        self.clients.take(node.agent)
         return Holder(token=token, claims=claims, node=node, client=client)
 
     def check(self, holder: Holder, *, lapsed: bool) -> None:
