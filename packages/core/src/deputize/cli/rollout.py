@@ -1,9 +1,8 @@
 """`deputize policy apply | history | rollback | show | diff`: roll a policy set out, look back, roll back."""
 
 import contextlib
-import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,11 @@ import typer
 from deputize.authority import rollout
 from deputize.authority.engine import claim
 from deputize.authority.policy_diff import diff as difference
+from deputize.authority.policy_sets import reproducible
+from deputize.authority.rules import rules_of
 from deputize.authority.stores import store_of
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption
+from deputize.cli.reaching import UrlOption, chosen, me, remote
 from deputize.cli.rollout_print import print_difference, print_history, print_moved, print_texts
 from deputize.config import Bundle, Configuration, load
 from deputize.model.failure import ConfigurationError, InvalidRequest
@@ -43,21 +45,33 @@ def apply_policy(
     reason: ReasonOption = "",
     expect: Annotated[str | None, typer.Option(help="only if this set decides now")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make the store decide by this file. Servers load it from the store; a process embedded in a program refuses."""
     configuration = _loaded(config)
+    if url is not None:  # the file is what is sent there; the environment alone sends nothing
+        bundle = _bundle_of(configuration)
+        with remote(url) as operator, _conflict_is_an_answer():
+            digest = operator.apply(bundle, reason=reason, expected=expect)
+        print_moved(digest, json=json)
+        return
     with _store(configuration, create=True) as store:
         claim(store, configuration)
         with _conflict_is_an_answer():
-            digest = rollout.apply(store, SystemClock(), configuration, by=_me(), reason=reason, expected=expect)
+            digest = rollout.apply(store, SystemClock(), configuration, by=me(), reason=reason, expected=expect)
     print_moved(digest, json=json)
 
 
-def show_history(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
+def show_history(*, config: ConfigOption = DEFAULT_CONFIG, url: UrlOption = None, json: JsonOption = False) -> None:
     """Every set that this store decided by, oldest first: when, by whom, why."""
-    with _store(_loaded(config)) as store:
-        moves = rollout.history(store)
+    server = chosen(url, config)
+    if server is not None:
+        with remote(server) as operator:
+            moves = operator.history()
+    else:
+        with _store(_loaded(config)) as store:
+            moves = rollout.history(store)
     print_history(moves, json=json)
 
 
@@ -66,11 +80,18 @@ def roll_back(
     *,
     reason: ReasonOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make the store decide by a set again that was applied before. Needs the store; the file is not changed."""
+    server = chosen(url, config)
+    if server is not None:
+        with remote(server) as operator, _conflict_is_an_answer():
+            found = operator.rollback(digest, reason=reason)
+        print_moved(found, json=json)
+        return
     with _store(_loaded(config), readonly=False) as store, _conflict_is_an_answer():
-        found = rollout.rollback(store, SystemClock(), digest, by=_me(), reason=reason)
+        found = rollout.rollback(store, SystemClock(), digest, by=me(), reason=reason)
     print_moved(found, json=json)
 
 
@@ -78,12 +99,18 @@ def show_set(
     digest: Annotated[str | None, typer.Argument(metavar="[DIGEST]", help="left out: the active set")] = None,
     *,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """The texts of a set, file by file."""
-    with _store(_loaded(config)) as store:
-        found = rollout.resolve(store, digest)
-        bundle = rollout.show(store, found)
+    server = chosen(url, config)
+    if server is not None:
+        with remote(server) as operator:
+            found, bundle = operator.policy(digest)
+    else:
+        with _store(_loaded(config)) as store:
+            found = rollout.resolve(store, digest)
+            bundle = rollout.show(store, found)
     print_texts(found, bundle, json=json)
 
 
@@ -92,19 +119,30 @@ def diff_sets(
     new: Annotated[str, typer.Argument(metavar="B", help="digest, `active` or `file`")] = FILE,
     *,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """What B decides otherwise than A; by default the file otherwise than the store."""
     configuration = _loaded(config)
-    with _store(configuration) as store:
-        sets = [_bundle(store, configuration, name) for name in (old, new)]
+    if url is not None:  # the file is one of the two
+        with remote(url) as operator:
+            sets = [_set(configuration, name, lambda digest: operator.policy(digest)[1]) for name in (old, new)]
+    else:
+        with _store(configuration) as store:
+            sets = [_set(configuration, name, lambda digest: rollout.show(store, digest)) for name in (old, new)]
     print_difference(difference(*sets), json=json)
 
 
-def _bundle(store: Store, configuration: Configuration, name: str) -> Bundle:
+def _set(configuration: Configuration, name: str, kept: Callable[[str | None], Bundle]) -> Bundle:
     if name == FILE and configuration.bundle is not None:
         return configuration.bundle
-    return rollout.show(store, None if name == "active" else name)
+    return kept(None if name == "active" else name)
+
+
+def _bundle_of(configuration: Configuration) -> Bundle:
+    """What is sent to a server; compiled here first, so that a mistake is told with its file and line."""
+    rules = rules_of(configuration)
+    return reproducible(rules)
 
 
 def _loaded(config: Path) -> Configuration:
@@ -136,11 +174,3 @@ def _conflict_is_an_answer() -> Iterator[None]:
             raise
         typer.echo(str(error), err=True)
         raise typer.Exit(_CONFLICT) from None
-
-
-def _me() -> str:
-    """Who rolls out: the name that this machine knows the caller by."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (OSError, KeyError, ImportError):
-        return f"cli:{os.getuid()}"
