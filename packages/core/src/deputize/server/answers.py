@@ -37,9 +37,12 @@ def refusal(error: DeputizeError, *, authenticated: bool) -> Response:
         headers["Retry-After"] = str(math.ceil(error.retry_after or 1))
     if answer.status == _UNAUTHORIZED:
         headers["WWW-Authenticate"] = f'DPoP error="{answer.error}"'
+    if error.code in _UNREAD:  # what is left of the request would be taken for the next one
+        headers["Connection"] = "close"
     tells = authenticated and answer.error not in _BEFORE_AUTHENTICATION
     return json(error_answer.encode(error, answer.error, authenticated=tells), status=status, headers=headers)
 
 
+_UNREAD = frozenset({"too_large", "too_slow", "disconnected"})
 _UNAUTHORIZED = 401
 _TOO_MANY = 429

@@ -165,7 +165,7 @@ def _after_authentication(run: Form) -> Plain:
             who = service.authenticated(items, incoming)
         except DeputizeError as error:
             incoming.trace.refused(error)
-            return answers.refusal(error, authenticated=False)
+            return answers.refusal(error, authenticated=incoming.trace.agent is not None)
         try:
             return run(service, incoming, items, who)
         except DeputizeError as error:

@@ -16,6 +16,7 @@ from deputize.server.logs import FIELDS
 YOUNG: Final = 5.0  # seconds: a worker that ends sooner never served
 PATIENCE: Final = 10.0  # seconds beside the grace that workers have to end
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_ORDERLY: Final = (0, -signal.SIGTERM)  # the second: it had not begun to serve
 _POLL: Final = 0.05  # seconds
 _LOG = logging.getLogger("deputize.workers")
 
@@ -81,7 +82,7 @@ class Workers:
         age = time.monotonic() - self._born.pop(pid, time.monotonic())
         self._told(pid)
         if self._ending:
-            self._failed = self._failed or (1 if status else 0)
+            self._failed = self._failed or (0 if status in _ORDERLY else 1)
             return
         _LOG.warning("a worker ended", extra={FIELDS: {"pid": pid, "status": status}})
         if status > 0 and age < YOUNG:  # it said so itself: it will not come up better
