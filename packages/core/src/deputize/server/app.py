@@ -181,7 +181,7 @@ def _after_authentication(run: Form) -> Plain:
             who = service.authenticated(items, incoming)
         except DeputizeError as error:
             incoming.trace.refused(error)
-            return answers.refusal(error, authenticated=False)
+            return answers.refusal(error, authenticated=incoming.trace.agent is not None)
         try:
             single(items)
             return run(service, incoming, items, who)

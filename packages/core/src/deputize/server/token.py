@@ -240,7 +240,7 @@ def _rights_of(asked: Asked, request: tx.TokenExchangeRequest) -> frozenset[Righ
         raise _refused(
             asked,
             InvalidRequest(
-                "a session is asked for by its rights: no user, nothing onward, and no audience but whom it is handed to"
+                "a session is asked for by its rights: no user, nothing onward, no audience but its new agent"
             ),
         )
     resources = () if request.resource is None else (request.resource,)
