@@ -6,7 +6,6 @@ Something stands between client and authority, at the issuer's own address, and 
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx

@@ -1,6 +1,5 @@
 """Token exchange over HTTP: RFC 8693, 8707 and 9068, row by row. Each refusal gave nothing and left its record."""
 
-import time
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +25,7 @@ from tests.http.raw import (
     claims,
     details,
 )
+from tests.http.raw import now as seconds
 
 
 @pytest.mark.requirement("TX-01")
@@ -168,7 +168,7 @@ def test_without_client_authentication_there_is_no_exchange(cast: Cast) -> None:
 
 def _bad_subjects(cast: Cast, token: str) -> dict[str, str]:
     """Session tokens of which each lacks one thing."""
-    told, world, now = claims(token), cast.world, int(time.time())
+    told, world, now = claims(token), cast.world, int(seconds())
     other = cast.boss.root()
     head, body, signature = token.split(".")
     return {
@@ -202,7 +202,7 @@ def test_a_bad_subject_token_is_invalid_request(cast: Cast) -> None:
 
 @pytest.mark.requirement("TX-06", "TX-07", "A-01", "I16")
 def test_a_bad_actor_token_is_invalid_request(cast: Cast) -> None:
-    token, told, now = cast.boss.root(), claims(cast.reader.identity), int(time.time())
+    token, told, now = cast.boss.root(), claims(cast.reader.identity), int(seconds())
     world = cast.world
     bad = {
         "not a token": "x",
@@ -482,7 +482,7 @@ def _later(world: World, seconds: int) -> None:
     from deputize.audit.record import seal
     from deputize.model.event import Event
 
-    at = int((time.time() + seconds) * 1000)
+    at = int((seconds() + seconds) * 1000)
     store = world.engine.parts.store
     store.write(lambda tx: tx.add_record(seal(Event(type="test.later", outcome="done", time=at), tx.next_seq())))
 

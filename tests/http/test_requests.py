@@ -1,12 +1,16 @@
-"""What HTTP itself lets a client say: paths, methods, headers, bodies, encodings. Never a 5xx, and nothing in effect."""
+"""What HTTP itself lets a client say: paths, methods, headers, bodies. Never a 5xx, and nothing in effect."""
 
 import socket
 import threading
 import time
 from urllib.parse import urlencode
 
+import anyio
 import pytest
+from starlette.requests import Request
 
+from deputize.errors import InvalidRequest
+from deputize.server.incoming import read
 from tests.http.raw import FORM, LOCAL, Cast, details
 
 OWN = {"grant_type": "client_credentials", "resource": LOCAL, "scope": "tool:plan"}
@@ -165,12 +169,6 @@ def test_a_head_that_does_not_end_is_cut_off(cast: Cast, piece: bytes) -> None:
 
 @pytest.mark.requirement("I10")
 def test_a_body_that_does_not_come_is_not_waited_for(fresh: Cast) -> None:
-    from starlette.requests import Request
-
-    from deputize.errors import InvalidRequest
-    from deputize.server.incoming import read
-
-    import anyio
 
     async def never() -> dict[str, object]:
         await anyio.sleep_forever()

@@ -14,11 +14,11 @@ from deputize.authority.refusal import MILLIS, Case, decided, ended, nothing_lef
 from deputize.authority.subject import (
     Cuts,
     Tokens,
+    check_continues,
     groups_of,
     linked_by,
     require_live,
     require_session,
-    state_of,
     subject_of,
 )
 from deputize.authority.workloads import require_actor
@@ -34,7 +34,7 @@ from deputize.model.revocation import Kind
 from deputize.model.session import Edge, Evidence, Mode, Node, State
 from deputize.model.sign_in import NO_SIGN_IN
 from deputize.model.token import SessionClaims, TokenContext
-from deputize.store.protocol import ReadTx, WriteTx
+from deputize.store.protocol import WriteTx
 from deputize.store.rows import Remembered
 from deputize.wire import session_token
 from deputize.wire.thumbprint import thumbprint
@@ -75,7 +75,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     ttl = root_ttl(rules.limits, agent, request.ttl)
     sub = case.sub or client.agent
     if request.continues is not None:
-        _check_continues(parts, request.continues, agent.id, sub)
+        check_continues(parts, request.continues, agent.id, sub)
     panel = Panel(
         engine=rules.policy,
         now=int(now),
@@ -126,22 +126,6 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
             raise ended(dead, State.REVOKED, "opened in the very second in which its user or agent was revoked")
 
     return _commit(parts, case, plan, allowed)
-
-
-def _check_continues(parts: Parts, sid: str, agent: str, sub: str) -> None:
-    """A session goes on from a root that expired, of this very agent and subject; from another's nobody does.
-
-    Raises InvalidRequest; one that is not there looks like one of somebody else's (A-17).
-    """
-
-    def expired(tx: ReadTx) -> bool:
-        node = tx.session(sid)
-        if node is None or (node.sid, node.agent, node.sub) != (node.txn, agent, sub):
-            return False
-        return state_of(tx, [node], parts.moment(tx)) is State.EXPIRED
-
-    if not parts.store.read(expired):
-        raise InvalidRequest("what is continued is an expired session of the same agent and subject, by its root")
 
 
 def _with_subject(parts: Parts, case: Case, request: RootRequest, token: str) -> RootRequest:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deputize.authority.parts import Bounded, Parts
 from deputize.authority.refusal import Case, ended
-from deputize.model.failure import IntegrityError, InvalidToken
+from deputize.model.failure import IntegrityError, InvalidRequest, InvalidToken
 from deputize.model.identity import is_user
 from deputize.model.request import Client
 from deputize.model.revocation import Kind
@@ -229,3 +229,19 @@ def grant_killed(tx: ReadTx, grant: Grant) -> bool:
     user = tx.revoked(Kind.USER, grant.sub)
     of_user = user is not None and user.before is not None and grant.iat <= user.before
     return of_user or tx.revoked(Kind.TOKEN, grant.jti) is not None
+
+
+def check_continues(parts: Parts, sid: str, agent: str, sub: str) -> None:
+    """A session goes on from a root that expired, of this very agent and subject; from another's nobody does.
+
+    Raises InvalidRequest; one that is not there looks like one of somebody else's (A-17).
+    """
+
+    def expired(tx: ReadTx) -> bool:
+        node = tx.session(sid)
+        if node is None or (node.sid, node.agent, node.sub) != (node.txn, agent, sub):
+            return False
+        return state_of(tx, [node], parts.moment(tx)) is State.EXPIRED
+
+    if not parts.store.read(expired):
+        raise InvalidRequest("what is continued is an expired session of the same agent and subject, by its root")
