@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from deputize.authority import rollout
 from deputize.authority.engine import Engine, claim
+from deputize.authority.policy_sets import move
+from deputize.authority.rules import rules_of
 from deputize.authority.stores import store_of
 from deputize.config import Configuration, load
 from deputize.errors import DeputizeError
@@ -46,11 +47,12 @@ def run(path: str, way: str) -> None:
     sets = [configuration(Path(path), number) for number in range(4)]
     store = store_of(sets[0])
     claim(store, sets[0])
+    compiled = [rules_of(one) for one in sets]  # once: what is to be killed is the move
     os.write(1, b"go %d\n" % os.getpid())
     while True:
-        for one in sets:
-            digest = rollout.apply(store, SystemClock(), one, by="hammer")
-            os.write(1, f"applied {digest}\n".encode())
+        for rules in compiled:
+            move(store, SystemClock(), rules, by="hammer")
+            os.write(1, f"applied {rules.policy.digest}\n".encode())
 
 
 def serve(path: str) -> None:

@@ -77,7 +77,7 @@ def orphans_shared(database: Database, url: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("way", ["whole-full", "whole-normal"])
-@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.deep)])
 @pytest.mark.requirement("I8")
 def test_nothing_is_lost_or_half_where_either_of_two_processes_on_one_database_is_killed(
     twins: Any, database: Database, way: str, rounds: int

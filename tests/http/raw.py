@@ -35,6 +35,7 @@ ACCESS: Final = KIND + "access_token"
 JWT: Final = KIND + "jwt"
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FORM: Final = "application/x-www-form-urlencoded"
+STRANGERS: Final = "authentication.failed"
 CRM, WIKI, LOCAL = "https://crm.example/mcp", "https://wiki.example/mcp", "urn:deputize:tools"
 AGENT: Final = "spiffe://example.org/agent/"
 CONFIGURATION: Final = """
@@ -181,9 +182,9 @@ class World:
         return self.engine.parts.store.read(lambda tx: tx.size())
 
     def since(self, size: int) -> list[dict[str, Any]]:
-        """The bodies of the records from number `size` on."""
+        """The bodies of the records from number `size` on, less the count of strangers, kept once a minute."""
         found = self.engine.parts.store.read(lambda tx: list(tx.records(start=size)))
-        return [{**orjson.loads(record.body or b"{}"), "type": record.type} for record in found]
+        return [{**orjson.loads(one.body or b"{}"), "type": one.type} for one in found if one.type != STRANGERS]
 
     def signed(self, typ: str, claims: Mapping[str, object]) -> str:
         """Signed by the authority's own key, whatever it says: what no attacker has, to test one rule alone."""

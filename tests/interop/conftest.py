@@ -109,6 +109,7 @@ def provider(folder: Path) -> Iterator[Provider]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        encoding="utf-8",
     )
     with process:
         found = Provider(process)

@@ -95,9 +95,9 @@ def test_no_token_says_that_it_lives_longer_than_its_session(firm: Any, code_of:
         assert firm.authority.introspect(held.reveal()).exp == child.expires_at
     assert firm.claims(child).exp <= child.expires_at
     # The second in which the token is made may lie after the one in which its lifetime was worked out.
-    genuine = Parts.stamp
+    genuine = Parts.moment
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parts, "stamp", lambda parts, tx: genuine(parts, tx) + 3)
+        patch.setattr(Parts, "moment", lambda parts, tx: genuine(parts, tx) + 3)
         assert child.access("wiki", ["wiki:read"]).expires_at == child.expires_at
     assert code_of(lambda: child.access("wiki", ["wiki:read"], ttl=60)) == "ttl_too_long"
 

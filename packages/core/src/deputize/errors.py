@@ -73,6 +73,7 @@ _BY_CODE: Final = {
     "use_dpop_nonce": OAuthError(400, "use_dpop_nonce"),
     "unsupported_grant_type": OAuthError(400, "unsupported_grant_type"),
     "insufficient_scope": OAuthError(403, "insufficient_scope"),
+    "insufficient_role": OAuthError(403, "insufficient_scope"),  # RFC 6750 §3.1: more privilege is needed
 }
 # RFC 8693 §2.2.2: a subject or actor token that is invalid, or unacceptable by policy, is `invalid_request`.
 _BY_TYPE: Final[tuple[tuple[type[DeputizeError], OAuthError], ...]] = (

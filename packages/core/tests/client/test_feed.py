@@ -370,7 +370,7 @@ def test_a_forked_child_follows_the_feed_with_a_thread_of_its_own(place: Any) ->
     place.serve()
     place.authority.session(agent="a", user="alice").revoke("test")
     done = subprocess.run(
-        [sys.executable, str(script), place.issuer], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, str(script), place.issuer], capture_output=True, encoding="utf-8", timeout=30, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, "parent and child hear"), done.stderr
 

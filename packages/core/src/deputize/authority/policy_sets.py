@@ -43,6 +43,12 @@ def compiled(text: str | None, digest: str, *, replica: Configuration | None = N
     rules = rules_of(from_bundle(parse_bundle(text), replica=replica))
     if rules.policy.digest != digest:
         raise ConfigurationError("the texts of this policy set are not those of its digest, or of another release")
+    said = rules.configuration
+    if replica is not None and said.users == "unrestricted" and said.asserted and not replica.asserted:
+        raise ConfigurationError(
+            "this policy set lets a process name its users, as one in process may; for a server: "
+            "deputize policy apply --no-asserted"
+        )
     if replica is not None and replica.trust_domain != rules.registry.trust_domain:
         raise ConfigurationError("this policy set is of another trust domain")
     return rules
@@ -58,7 +64,14 @@ def reproducible(rules: Rules) -> Bundle:
 
 
 def move(
-    store: Store, clock: Clock, rules: Rules, *, by: str, reason: str = "", expected: str | None = None
+    store: Store,
+    clock: Clock,
+    rules: Rules,
+    *,
+    by: str,
+    role: str = "",
+    reason: str = "",
+    expected: str | None = None,
 ) -> tuple[str | None, int]:
     """Keep a set, point the store at it and record that, all or nothing. Returns the one before, and the record.
 
@@ -71,7 +84,8 @@ def move(
         require_active(previous, expected)
         if bundle is not None:
             tx.set_meta(_ROW + digest, bundle.text())
-        detail = {"previous": previous, "file": PurePath(rules.configuration.path).name, "by": by, "reason": reason}
+        file = PurePath(rules.configuration.path).name
+        detail = {"previous": previous, "file": file, "by": by, "role": role, "reason": reason}
         return previous, point(tx, clock, digest, detail)
 
     return store.write(operation, sync=True)

@@ -33,6 +33,7 @@ def rules_of(configuration: Configuration) -> Rules:
     policy = compile_policy(
         registry,
         users=configuration.users,
+        asserted=configuration.asserted,
         user_rules=configuration.user_rules,
         files=configuration.policy_files,
         impersonation=configuration.impersonation,

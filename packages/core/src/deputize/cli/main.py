@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from deputize.cli import audit, policy, session
+from deputize.cli import audit, policy, serve, session, store
 from deputize.cli.audit_print import data, write_out
 from deputize.cli.open_store import JsonOption
 from deputize.config import starter
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.add_typer(session.app, name="session")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
+app.add_typer(store.app, name="store")
+app.command(name="serve")(serve.serve)
 
 NEGATIVE, USAGE, UNREACHABLE = 1, 2, 3
 DEMO_GROUP = "deputize.demo"

@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,20 @@ import typer
 from deputize.authority import rollout
 from deputize.authority.engine import claim
 from deputize.authority.policy_diff import diff as difference
+from deputize.authority.policy_sets import active_digest, kept_text
 from deputize.authority.stores import store_of
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption
 from deputize.cli.rollout_print import print_difference, print_history, print_moved, print_texts
-from deputize.config import Bundle, Configuration, load
+from deputize.config import Bundle, Configuration, load, parse_bundle
 from deputize.model.failure import ConfigurationError, InvalidRequest
-from deputize.store.protocol import Store
+from deputize.store.protocol import ReadTx, Store
 from deputize.store.sqlite import open_sqlite
 from deputize.system import SystemClock
 
+AssertedOption = Annotated[
+    bool | None,
+    typer.Option("--asserted/--no-asserted", help="whether a process may name its users; by default as it is now"),
+]
 ReasonOption = Annotated[str, typer.Option(help="why; it stands in the log")]
 FILE = "file"  # in place of a digest: the configuration file as it is now
 _CONFLICT = 1
@@ -42,6 +48,7 @@ def apply_policy(
     *,
     reason: ReasonOption = "",
     expect: Annotated[str | None, typer.Option(help="only if this set decides now")] = None,
+    asserted: AssertedOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     json: JsonOption = False,
 ) -> None:
@@ -49,6 +56,7 @@ def apply_policy(
     configuration = _loaded(config)
     with _store(configuration, create=True) as store:
         claim(store, configuration)
+        configuration = _in_mode(store, configuration, asserted)
         with _conflict_is_an_answer():
             digest = rollout.apply(store, SystemClock(), configuration, by=_me(), reason=reason, expected=expect)
     print_moved(digest, json=json)
@@ -97,6 +105,7 @@ def diff_sets(
     """What B decides otherwise than A; by default the file otherwise than the store."""
     configuration = _loaded(config)
     with _store(configuration) as store:
+        configuration = _in_mode(store, configuration, None)
         sets = [_bundle(store, configuration, name) for name in (old, new)]
     print_difference(difference(*sets), json=json)
 
@@ -105,6 +114,24 @@ def _bundle(store: Store, configuration: Configuration, name: str) -> Bundle:
     if name == FILE and configuration.bundle is not None:
         return configuration.bundle
     return rollout.show(store, None if name == "active" else name)
+
+
+def _in_mode(store: Store, configuration: Configuration, asserted: bool | None) -> Configuration:  # noqa: FBT001  # a choice of the command line
+    """The file as a server reads it, or a process that embeds the authority: as the active set was, unless it is said.
+
+    A store that decides by no set yet is prepared for servers: a process in a program brings its own.
+    """
+    if asserted is None:
+        text = store.read(_active_text)
+        asserted = parse_bundle(text).asserted if text is not None else False
+    bundle = configuration.bundle
+    kept = None if bundle is None else replace(bundle, asserted=asserted)
+    return replace(configuration, asserted=asserted, bundle=kept)
+
+
+def _active_text(tx: ReadTx) -> str | None:
+    digest = active_digest(tx)
+    return None if digest is None else kept_text(tx, digest)
 
 
 def _loaded(config: Path) -> Configuration:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import httpx
 
 AFTER: Final = "after"
+OK: Final = 200
 
 
 class FeedStream:
@@ -98,7 +99,7 @@ class FeedStream:
             self._socket = held if isinstance(held, socket.socket) else None
             if self._cut:
                 raise AuthorityUnavailable("the feed is closed")
-        if response.status_code != 200:  # noqa: PLR2004  # OK
+        if response.status_code != OK:
             raise AuthorityUnavailable(f"the authority answered {response.status_code} to a reader of the feed")
         if response.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:
             raise InvalidRequest("the authority's answer is no stream of events", code="feed_malformed")

@@ -21,16 +21,17 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """`files`: name -> text, `main` among them. `environment`: variable -> value."""
+    """`files`: name -> text, `main` among them. `environment`: variable -> value. `asserted`: see Configuration."""
 
     main: str
     files: Mapping[str, str]
     matches: Matches = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    asserted: bool = True
 
     def text(self) -> str:
         """Canonical JSON: sorted members, no spaces."""
-        members = {
+        members: dict[str, object] = {
             "environment": dict(self.environment),
             "files": dict(self.files),
             "main": self.main,
@@ -39,6 +40,8 @@ class Bundle:
             },
             "version": VERSION,
         }
+        if not self.asserted:
+            members["asserted"] = False
         return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def opened(self) -> KeptFiles:
@@ -60,6 +63,7 @@ def parse_bundle(text: str) -> Bundle:
                 for folder, rows in members["matches"].items()
             },
             environment={_text(name): _text(item) for name, item in members["environment"].items()},
+            asserted=members.get("asserted", True) is not False,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ConfigurationError("this policy set cannot be read: it is not the JSON of one") from None

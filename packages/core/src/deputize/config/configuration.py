@@ -17,7 +17,8 @@ Algorithm = Literal["ES256", "EdDSA", "RS256"]
 class ServerSettings:
     """`[server]`. `max_body` and `max_headers` are in bytes, `rate` in requests per second and client.
 
-    `shutdown_grace` is in seconds. `unix_socket`: a path that is listened on instead of host and port; empty: none.
+    `shutdown_grace` is in seconds. `unix_socket`: a path that is listened on beside host and port; empty: none.
+    `trusted_proxies` and `metrics_from` (who may read `/metrics`, beside the loopback) are addresses or networks.
     """
 
     host: str = "127.0.0.1"
@@ -29,6 +30,7 @@ class ServerSettings:
     rate: float = 10.0
     shutdown_grace: int = 30
     unix_socket: str = ""
+    metrics_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Configuration:
 
     `users` is resolved: what was not written is "listed" where `[[users]]` names issuers, else "unrestricted".
     `users_written` tells which it was, since `serve` wants it in words. `path` is empty for mappings.
+    `asserted`: a host's word for its user is enough, where users are unrestricted; not so on a server.
     """
 
     registry: Registry
@@ -45,6 +48,7 @@ class Configuration:
     algorithm: Algorithm = "ES256"
     users: Users = "unrestricted"
     users_written: bool = False
+    asserted: bool = True
     store_url: str = "sqlite::memory:"
     durability: Literal["full", "normal"] = "full"
     limits: Limits = field(default_factory=Limits)
@@ -83,6 +87,9 @@ class Configuration:
 
 
 def _plain(rule: UserRule | AttestationRule | OperatorRule) -> dict[str, object]:
+    """With `match` as a list: its keys are the steps of a path."""
     members = asdict(rule)
     del members["line"]
+    if isinstance(rule, AttestationRule):
+        members["match"] = [[list(path), value] for path, value in sorted(rule.match.items())]
     return members

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from deputize.model.failure import ConfigurationError
 
 MAX_FILE: Final = 8 * 1024 * 1024  # bytes
 
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 Matches = Mapping[str, Mapping[str, tuple[str, ...]]]  # folder -> pattern -> names
 
 
@@ -38,8 +40,9 @@ class Files(Protocol):
 class DiskFiles:
     """A folder. Keeps what was read and what patterns matched, so that a bundle can be made of it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, appended: Mapping[str, str] = NOTHING) -> None:
         self.root = root
+        self._appended = appended  # name -> text that follows what the file says
         self.texts: dict[str, str] = {}
         self.matches: dict[str, dict[str, tuple[str, ...]]] = {}
 
@@ -57,6 +60,7 @@ class DiskFiles:
         except UnicodeDecodeError as error:
             line = raw[: error.start].count(b"\n") + 1
             raise ConfigurationError("is not UTF-8 text", path=str(file), line=line) from None
+        text += self._appended.get(name, "")
         self.texts[name] = text
         return text
 

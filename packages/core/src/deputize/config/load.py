@@ -26,19 +26,24 @@ from deputize.model.rules import PolicyFile
 _DATA = ".json"  # of a main file that was never written as TOML: the three mappings
 
 
-def load(path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> Configuration:
+def load(
+    path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None, asserted: bool = True, added: str = ""
+) -> Configuration:
     """Read, check and resolve a configuration file, what it includes, and the policy files that these name.
 
-    `environ` may override scalars: `DEPUTIZE_<SECTION>_<KEY>`. Nothing else is read of it.
+    `environ` may override scalars: `DEPUTIZE_<SECTION>_<KEY>`. Nothing else is read of it. `asserted`: whether a
+    host's word for its user is enough (see Configuration). `added`: text that is read as if the file ended with it.
     Raises ConfigurationError with file, line and key path, or with the variable.
     """
     file = Path(path)
-    files = DiskFiles(file.parent)
+    files = DiskFiles(file.parent, {file.name: added})
     environ = environ or {}
     made = _resolved(files, file.name, environ, file.parent)
     texts = {**files.texts, file.name: shared_text(files.texts[file.name], str(file))}
-    bundle = Bundle(main=file.name, files=texts, matches=files.matches, environment=deciding(environ))
-    return replace(made, bundle=bundle)
+    bundle = Bundle(
+        main=file.name, files=texts, matches=files.matches, environment=deciding(environ), asserted=asserted
+    )
+    return replace(made, asserted=asserted, bundle=bundle)
 
 
 def from_bundle(bundle: Bundle, *, replica: Configuration | None = None) -> Configuration:
@@ -46,7 +51,8 @@ def from_bundle(bundle: Bundle, *, replica: Configuration | None = None) -> Conf
 
     Raises ConfigurationError.
     """
-    made = replace(_resolved(bundle.opened(), bundle.main, bundle.environment, Path()), bundle=bundle)
+    read = _resolved(bundle.opened(), bundle.main, bundle.environment, Path())
+    made = replace(read, asserted=bundle.asserted, bundle=bundle)
     if replica is None:
         return made
     return replace(
@@ -133,7 +139,11 @@ def _limits(document: Document, blame: Blame) -> Limits:
 def _server(document: Document, base: Path) -> ServerSettings:
     section = document.server
     socket = str(base / section.unix_socket) if section.unix_socket else ""
-    values = section.model_dump() | {"trusted_proxies": tuple(section.trusted_proxies), "unix_socket": socket}
+    values = section.model_dump() | {
+        "trusted_proxies": tuple(section.trusted_proxies),
+        "metrics_from": tuple(section.metrics_from),
+        "unix_socket": socket,
+    }
     return ServerSettings(**values)
 
 

@@ -41,6 +41,7 @@ def compile_policy(
     registry: Registry,
     *,
     users: Literal["unrestricted", "listed"],
+    asserted: bool = True,
     user_rules: Sequence[UserRule] = (),
     files: Sequence[PolicyFile] = (),
     impersonation: Sequence[ImpersonationGrant] = (),
@@ -52,6 +53,7 @@ def compile_policy(
     Args:
         registry: What exists, and what agents are registered for.
         users: Whether any user may use any agent, or only those whom `user_rules` and policies let in.
+        asserted: Whether a host's word for its user will do where users are unrestricted.
         user_rules: Listed issuers; each becomes the policy `users.<alias>`.
         files: Policies that add to the registry's or forbid over them.
         impersonation: Stored grants; beyond them impersonation is forbidden whatever a policy says.
@@ -60,7 +62,7 @@ def compile_policy(
 
     Raises ConfigurationError with file, line and reason.
     """
-    rules = registry_rules(registry, users=users, user_rules=user_rules, impersonation=impersonation)
+    rules = registry_rules(registry, users=users, asserted=asserted, user_rules=user_rules, impersonation=impersonation)
     parsed = parse(list(rules))
     for file in files:
         parsed += parse(split(file))
@@ -285,6 +287,7 @@ def _digest(registry: Registry, ests: Mapping[str, Est], entities: EntityStore, 
                 "introspection": sorted(resource.introspection),
                 "tools": {tool: sorted(scopes) for tool, scopes in resource.tools.items()},
                 "framework": sorted(resource.framework_tools),
+                **({} if resource.agent is None else {"agent": resource.agent, "a2a": resource.a2a}),
             }
             for resource in registry.resources.values()
         },

@@ -27,6 +27,7 @@ def registry_rules(
     registry: Registry,
     *,
     users: Literal["unrestricted", "listed"],
+    asserted: bool = True,
     user_rules: Sequence[UserRule] = (),
     impersonation: Sequence[ImpersonationGrant] = (),
 ) -> Iterator[Statement]:
@@ -38,7 +39,7 @@ def registry_rules(
     for agent in sorted(registry.agents.values(), key=lambda entry: entry.id):
         yield from _agent_rules(agent, sorted(givers.get(agent.id, ())), registry)
     yield from _namespace_rules(registry)
-    yield from _user_rules(users, user_rules, registry.path)
+    yield from _user_rules(users, user_rules, registry.path, asserted=asserted)
     yield _impersonation_rule(impersonation, registry.path)
 
 
@@ -105,10 +106,12 @@ def _among(rights: Iterable[Right], registry: Registry) -> tuple[str, tuple[str,
     return "resource", (tests[0] if len(tests) == 1 else f"({' || '.join(tests)})",)
 
 
-def _user_rules(users: str, rules: Sequence[UserRule], path: str) -> Iterator[Statement]:
+def _user_rules(users: str, rules: Sequence[UserRule], path: str, *, asserted: bool) -> Iterator[Statement]:
+    """Who may be acted for. Where a host's word does not do, a policy that names the workload may let it."""
     scope = 'principal is User, action == Action::"grant", resource'
     if users == "unrestricted":
-        yield Statement("users.unrestricted", f"{_id('users.unrestricted')}\npermit ({scope});", path)
+        when = "" if asserted else '\nwhen { context.evidence != "asserted" }'
+        yield Statement("users.unrestricted", f"{_id('users.unrestricted')}\npermit ({scope}){when};", path)
         return
     for rule in rules:
         name = f"users.{rule.alias}"

@@ -11,6 +11,7 @@ from deputize.wire import error_answer
 from deputize.wire.json_strict import dumps
 
 UNAUTHORIZED = 401
+_TOO_MANY = 429
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BEFORE_AUTHENTICATION = frozenset({"invalid_client"})
 
@@ -35,10 +36,10 @@ def refusal(error: DeputizeError, *, authenticated: bool, status: int | None = N
         shown.reference = error.reference
         error = shown
     answer = oauth_error(error)
+    status = _TOO_MANY if error.code == "rate_limited" else status or answer.status
     headers: dict[str, str] = {}
     if isinstance(error, AuthorityUnavailable):
         headers["Retry-After"] = str(math.ceil(error.retry_after or 1))
-    status = status or answer.status
     if status == UNAUTHORIZED:
         headers["WWW-Authenticate"] = f'DPoP error="{answer.error}"'
     tells = authenticated and answer.error not in _BEFORE_AUTHENTICATION

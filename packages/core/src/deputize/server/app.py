@@ -1,20 +1,23 @@
 """The ASGI application: which request goes where, and what is common to all of them."""
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from deputize.audit.checkpoint import origin_of
 from deputize.authority.client_auth import Authenticated
+from deputize.authority.client_documents import documents as documents_of
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import Bundles, EvidenceKeys
 from deputize.authority.feed import Feed
@@ -22,54 +25,61 @@ from deputize.authority.log_keys import log_key, publish_log_key
 from deputize.model.failure import DeputizeError, InvalidToken
 from deputize.model.request import Client
 from deputize.model.session import Node
-from deputize.server import answers, asking, holding, identities, status, token
+from deputize.server import answers, asking, documents, holding, identities, status, token
+from deputize.server.desk import routes_of
 from deputize.server.feed import FeedEndpoints
 from deputize.server.feed_hub import FeedHub
+from deputize.server.figures import Figures
 from deputize.server.incoming import Incoming, read
+from deputize.server.limits import Limits
+from deputize.server.operators import ERRANDS
+from deputize.server.outer import Outer, Standing
+from deputize.server.rate import Buckets
 from deputize.server.service import OF_OUR_KEYS, Holder, Service
+from deputize.server.spans import Spans, no_spans
+from deputize.server.strangers import Strangers
+from deputize.server.trace import trace_of
+from deputize.server.upkeep import Upkeep
 from deputize.wire.json_strict import dumps
 from deputize.wire.metadata import WELL_KNOWN
 from deputize.wire.token_exchange import single
 from deputize.wire.workload_grants import GRANTS
 
-THREADS = 64  # requests that are decided at a time; others wait
-MAX_BODY = 64 * 1024  # bytes
-PATIENCE = 15.0  # seconds
-
 Plain = Callable[[Service, Incoming], Response]
 Form = Callable[[Service, Incoming, list[tuple[str, str]], Authenticated], Response]
 Held = Callable[[Service, Incoming, Holder], Response]
-_LOG = logging.getLogger("deputize.server")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a request may cost. `max_body` in bytes; `threads` decide at a time.
-
-    `patience`: seconds that a body may take.
-    """
-
-    max_body: int = MAX_BODY
-    patience: float = PATIENCE
-    threads: int = THREADS
+PUBLIC: Final = frozenset({"/jwks", "/healthz", "/readyz", "/metrics", "/openapi.json", WELL_KNOWN})
 
 
-def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles | None = None) -> Starlette:
+def create_app(
+    engine: Engine, *, limits: Limits | None = None, bundles: Bundles | None = None, spans: Spans = no_spans
+) -> Starlette:
     """The authority as an ASGI application. The caller closes `engine` after the application has ended.
 
     Its URLs begin with the issuer: mount it where the issuer's path says, or behind a proxy that does. `bundles`
-    reads trust bundles from a SPIFFE Workload API.
+    reads trust bundles from a SPIFFE Workload API; `spans` opens one span for each request.
     """
     bounds = limits or Limits()
     parts = engine.parts
-    keys = EvidenceKeys(clock=parts.clock, bundles=bundles)
-    service = Service(engine=engine, base=parts.issuer, evidence_keys=keys)
+    keys = EvidenceKeys(clock=parts.clock, bundles=bundles, documents=documents_of(parts))
+    clients = Buckets(bounds.rate, parts.clock.monotonic)
+    service = Service(engine=engine, base=parts.issuer, evidence_keys=keys, clients=clients)
     slots = anyio.CapacityLimiter(bounds.threads)
     hub = FeedHub(_feed(engine))
+    standing, strangers = Standing(), Strangers(parts)
+    figures = Figures(lambda: parts.rules.policy.digest, lambda: hub.subscribers)
+    upkeep = Upkeep(parts, strangers, lambda: figures.refresh(ready=status.may_decide(engine)))
 
     async def who(request: Request) -> Client:
-        incoming = await read(request, limit=bounds.max_body, patience=bounds.patience)
-        found = await anyio.to_thread.run_sync(lambda: service.authenticated(incoming.form(), incoming), limiter=slots)
+        incoming = await read(request, limit=bounds.max_body, patience=bounds.body_timeout)
+        try:
+            form = incoming.form()
+            found = await anyio.to_thread.run_sync(lambda: service.authenticated(form, incoming), limiter=slots)
+        except DeputizeError as error:
+            incoming.trace.refused(error)
+            raise
         return found.client
 
     feed = FeedEndpoints(hub, parts.keys, who)
@@ -77,12 +87,11 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
     def route(path: str, method: str, run: Plain) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
-                incoming = await read(request, limit=bounds.max_body, patience=bounds.patience)
+                incoming = await read(request, limit=bounds.max_body, patience=bounds.body_timeout)
                 return await anyio.to_thread.run_sync(run, service, incoming, limiter=slots)
             except DeputizeError as error:
+                trace_of(request).refused(error)
                 return answers.refusal(error, authenticated=False)
-            except ClientDisconnect:
-                return Response(status_code=400)  # nobody reads it
 
         return Route(path, endpoint, methods=[method])
 
@@ -93,31 +102,66 @@ def create_app(engine: Engine, *, limits: Limits | None = None, bundles: Bundles
         return route(path, method, _after_proof(run, lapsed=lapsed))
 
     well_known = [WELL_KNOWN, *([WELL_KNOWN + tail] if (tail := urlsplit(parts.issuer).path.rstrip("/")) else [])]
+    routes = [
+        route("/token", "POST", _token),
+        form("/introspect", asking.introspect),
+        form("/revoke", asking.revoke),
+        form("/registry", asking.registry),
+        form("/reports", asking.report),
+        form("/rejections", asking.rejections),
+        held("/calls", "POST", holding.call, lapsed=False),
+        held("/notes", "POST", holding.note),
+        held("/session", "GET", holding.state),
+        held("/session/tree", "GET", holding.tree),
+        held("/session/close", "POST", holding.close),
+        held("/session/revoke", "POST", holding.revoke),
+        Route("/jwks", feed.jwks, methods=["GET"]),
+        Route("/revocations", feed.revocations, methods=["POST"]),
+        Route("/checkpoint", feed.checkpoint, methods=["POST"]),
+        *routes_of(ERRANDS, engine, limit=bounds.max_body, limiter=slots),
+        route(documents.CARD, "GET", documents.card),
+        route(documents.CLIENT, "GET", documents.client),
+        *(route(path, "GET", status.metadata) for path in well_known),
+        route("/openapi.json", "GET", status.description),
+        route("/healthz", "GET", status.healthy),
+        Route("/readyz", status.readiness(engine, standing), methods=["GET"]),
+        Route("/metrics", status.metrics(figures, bounds.metrics_from), methods=["GET"]),
+    ]
+    outer = Middleware(
+        Outer,
+        limits=bounds,
+        endpoints=frozenset(found.path for found in routes),
+        standing=standing,
+        figures=figures,
+        spans=spans,
+        strangers=strangers,
+    )
     app = Starlette(
-        routes=[
-            route("/token", "POST", _token),
-            form("/introspect", asking.introspect),
-            form("/revoke", asking.revoke),
-            form("/registry", asking.registry),
-            form("/reports", asking.report),
-            held("/calls", "POST", holding.call, lapsed=False),
-            held("/notes", "POST", holding.note),
-            held("/session", "GET", holding.state),
-            held("/session/tree", "GET", holding.tree),
-            held("/session/close", "POST", holding.close),
-            held("/session/revoke", "POST", holding.revoke),
-            Route("/jwks", feed.jwks, methods=["GET"]),
-            Route("/revocations", feed.revocations, methods=["POST"]),
-            Route("/checkpoint", feed.checkpoint, methods=["POST"]),
-            *(route(path, "GET", status.metadata) for path in well_known),
-            route("/healthz", "GET", status.healthy),
-            route("/readyz", "GET", status.ready),
-        ],
-        exception_handlers={HTTPException: _unknown, Exception: _unexpected},
+        routes=routes,
+        middleware=[outer],
+        exception_handlers={HTTPException: _unknown},
+        lifespan=_kept_up(upkeep),
     )
     app.router.redirect_slashes = False  # a redirect would go where the Host header says, and the form with it
     app.state.hub = hub  # to be stopped before connections are waited for
+    app.state.standing = standing
     return app
+
+
+def _kept_up(upkeep: Upkeep) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    """The task beside the requests, from the first to the last."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        del app
+        task = asyncio.create_task(upkeep.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return lifespan
 
 
 def _feed(engine: Engine) -> Feed:
@@ -136,12 +180,13 @@ def _after_authentication(run: Form) -> Plain:
             items = incoming.form()
             who = service.authenticated(items, incoming)
         except DeputizeError as error:
+            incoming.trace.refused(error)
             return answers.refusal(error, authenticated=False)
         try:
             single(items)
             return run(service, incoming, items, who)
         except DeputizeError as error:
-            return _refused(service, who.client, error)
+            return _refused(service, incoming, who.client, error)
 
     return endpoint
 
@@ -153,17 +198,21 @@ def _after_proof(run: Held, *, lapsed: bool) -> Plain:
         try:
             holder = service.holder(incoming)
         except InvalidToken as error:
+            incoming.trace.refused(error)
             return answers.refusal(error, authenticated=error.code in OF_OUR_KEYS, status=answers.UNAUTHORIZED)
         try:
             service.check(holder, lapsed=lapsed)
             return run(service, incoming, holder)
         except DeputizeError as error:
-            return _refused(service, holder.client, error, holder.node)
+            return _refused(service, incoming, holder.client, error, holder.node)
 
     return endpoint
 
 
-def _refused(service: Service, client: Client, error: DeputizeError, node: Node | None = None) -> Response:
+def _refused(
+    service: Service, incoming: Incoming, client: Client, error: DeputizeError, node: Node | None = None
+) -> Response:
+    incoming.trace.refused(error)
     return answers.refusal(service.recorded(client, error, node), authenticated=True)
 
 
@@ -176,6 +225,7 @@ def _token(service: Service, incoming: Incoming) -> Response:
             single(items)
             return identities.attested(service, incoming, items, grants[0])
     except DeputizeError as error:
+        incoming.trace.refused(error)
         return answers.refusal(error, authenticated=False)
     return _after_authentication(token.token)(service, incoming)
 
@@ -187,9 +237,3 @@ async def _unknown(request: Request, error: Exception) -> Response:
     name = {404: "not_found", 405: "invalid_request"}.get(status_code, "invalid_request")
     headers = error.headers if isinstance(error, HTTPException) else None
     return answers.json(dumps({"error": name}), status=status_code, headers=headers)
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """A bug of ours: nothing was permitted, and nothing of it is told."""
-    _LOG.error("unexpected failure at %s: %s", request.url.path, type(error).__name__)
-    return answers.json(dumps({"error": "server_error"}), status=500)

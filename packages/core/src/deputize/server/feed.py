@@ -17,8 +17,10 @@ from starlette.types import Receive, Scope, Send
 from deputize.errors import oauth_error
 from deputize.model.failure import DeputizeError, InvalidRequest
 from deputize.model.request import Client
+from deputize.server import answers
 from deputize.server.feed_hub import FeedHub, log
 from deputize.server.incoming import BODY
+from deputize.server.rate import RATE_LIMITED
 from deputize.wire.feed import CONTENT_TYPE, answer_json
 from deputize.wire.json_strict import dumps
 
@@ -149,6 +151,8 @@ class EventStream(Response):
 
 def failed(error: DeputizeError) -> Response:
     """An error as OAuth endpoints tell it (RFC 6749 §5.2): the code, never the message."""
+    if error.code == RATE_LIMITED:
+        return answers.refusal(error, authenticated=False)
     answer = oauth_error(error)
     return JSONResponse({"error": answer.error}, status_code=answer.status, headers=_NO_STORE)
 

@@ -1,12 +1,14 @@
 """A request as the endpoints read it: what HTTP said, with every bound kept before anything is parsed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from deputize.model.failure import InvalidRequest, InvalidToken
 from deputize.model.request import PeerCredentials
+from deputize.server.limits import BODY_TIMEOUT
+from deputize.server.trace import Trace, trace_of
 from deputize.wire.json_strict import loads
 from deputize.wire.token_exchange import form_items
 
@@ -29,6 +31,7 @@ class Incoming:
     query: tuple[tuple[str, str], ...]
     address: str
     peer: PeerCredentials | None = None  # over a Unix-domain socket: what the kernel says
+    trace: Trace = field(default_factory=Trace, repr=False, compare=False)
 
     def form(self) -> list[tuple[str, str]]:
         """The fields of a form, in order. Raises InvalidRequest."""
@@ -43,19 +46,20 @@ class Incoming:
         return loads(self.body, max_depth=_JSON_DEPTH, refuse=InvalidRequest)
 
 
-async def read(request: Request, *, limit: int, patience: float) -> Incoming:
+async def read(request: Request, *, limit: int, patience: float = BODY_TIMEOUT) -> Incoming:
     """Read a request. `limit`: bytes of its body; `patience`: seconds until it is whole.
 
     Its path is what was asked for, below where the application is mounted; the Host header has no say in it. Raises
     InvalidRequest, InvalidToken.
     """
+    trace = trace_of(request)
     authorizations = request.headers.getlist("authorization")
     proofs = request.headers.getlist("dpop")
     if len(authorizations) > 1:
         raise InvalidRequest("a request authenticates once")
     if len(proofs) > 1 or any("," in proof for proof in proofs):
         raise InvalidToken("there is exactly one DPoP header (RFC 9449 §4.3)", code="invalid_dpop_proof")
-    body = await _body(request, limit, patience)
+    body = await _in_time(request, limit, patience)
     setattr(request.state, BODY, body)
     return Incoming(
         method=request.method,
@@ -65,24 +69,34 @@ async def read(request: Request, *, limit: int, patience: float) -> Incoming:
         authorization=authorizations[0] if authorizations else None,
         proof=proofs[0] if proofs else None,
         query=tuple(request.query_params.multi_items()),
-        address=request.client.host if request.client is not None else "",
-        peer=request.scope.get("state", {}).get(PEER),
+        address=trace.address,
+        peer=request.scope["state"].get(PEER),
+        trace=trace,
     )
 
 
-async def _body(request: Request, limit: int, patience: float) -> bytes:
-    """At most `limit` bytes; more is refused before it is kept, and one that does not come is not waited for."""
+async def _in_time(request: Request, limit: int, patience: float) -> bytes:
+    """A body that trickles in would hold a place for ever."""
+    try:
+        with anyio.fail_after(patience):
+            return await _body(request, limit)
+    except TimeoutError:
+        raise InvalidRequest(f"the body did not come within {patience:g} s", code="too_slow") from None
+    except ClientDisconnect:
+        raise InvalidRequest("the client went away before its body came", code="disconnected") from None
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """At most `limit` bytes; more is refused before it is kept."""
     said = request.headers.get("content-length", "0")
     if not (said.isascii() and said.isdigit()) or len(said) > _MAX_DIGITS or int(said) > limit:
         raise _too_large(limit)
     read = bytearray()
-    with anyio.move_on_after(patience):
-        async for part in request.stream():
-            read += part
-            if len(read) > limit:
-                raise _too_large(limit)
-        return bytes(read)
-    raise InvalidRequest("the body did not come in time", code="too_slow")
+    async for part in request.stream():
+        read += part
+        if len(read) > limit:
+            raise _too_large(limit)
+    return bytes(read)
 
 
 def _too_large(limit: int) -> InvalidRequest:

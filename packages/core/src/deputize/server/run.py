@@ -1,82 +1,88 @@
-"""Running the application: uvicorn, one process or several, and an orderly end."""
+"""Running the application: uvicorn, one process, and an orderly end."""
 
+import asyncio
+import contextlib
+import signal
 import socket
+import threading
+from collections.abc import Iterator
 from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from deputize.attestation.peer import peer_of
-from deputize.model.failure import AttestationFailed
-from deputize.server.incoming import PEER
+from deputize.server.limits import MAX_HEADERS
+from deputize.server.protocol import Protocol
 
 GRACE: Final = 30  # seconds that running requests have at the end
 KEEP_ALIVE: Final = 5  # seconds that an idle connection is kept
-MAX_HEADERS: Final = 32 * 1024  # bytes
-
-
-class Protocol(HttpToolsProtocol):
-    """As uvicorn's, with a bound on a request's head, which that parser would keep whatever its size.
-
-    Of a Unix-domain socket it tells who is at the other end: the kernel's word, per connection.
-    """
-
-    _head: int | None = None  # bytes of the head that is being read; None while none is
-
-    def on_message_begin(self) -> None:
-        """Count anew."""
-        self._head = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self._head = None
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        """Close the connection where a head does not end."""
-        began = self._head is not None
-        super().data_received(data)
-        if began and self._head is not None and not self.transport.is_closing():
-            self._head += len(data)
-            if self._head > MAX_HEADERS:
-                self.send_400_response("the head is too large")
-
-    def connection_made(self, transport: object) -> None:
-        """Look at the socket before a request can come."""
-        super().connection_made(transport)  # type: ignore[arg-type]  # asyncio hands over what it made
-        found = getattr(transport, "get_extra_info", lambda _: None)("socket")
-        if found is None or found.family != socket.AF_UNIX:
-            return
-        with_peer = dict(self.app_state)
-        try:
-            with_peer[PEER] = peer_of(socket.socket(fileno=socket.dup(found.fileno())))
-        except (AttestationFailed, OSError):
-            return
-        self.app_state = with_peer
+DRAIN: Final = 0.5  # seconds in which a process that takes leave still answers, and says that it goes
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Server(uvicorn.Server):
-    """As uvicorn's, and the streams of the feed end before it waits for its connections to end."""
+    """As uvicorn's, with a Unix-domain socket beside, and an end that nobody's request is lost in."""
 
-    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+    def __init__(self, config: uvicorn.Config, app: Starlette, *, unix: socket.socket | None, drain: float) -> None:
         super().__init__(config)
         self._app = app
+        self._unix = unix
+        self._drain = drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        if self._unix is None:
+            return
+        loop, config = asyncio.get_running_loop(), self.config
+
+        def protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn makes it
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        self.servers.append(await loop.create_unix_server(protocol, sock=self._unix))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
+        """Not ready, then no new connections; the streams of the feed end before the rest is waited for."""
+        self._app.state.standing.leaving = True
+        await asyncio.sleep(self._drain)
         self._app.state.hub.stop()
         await super().shutdown(sockets)
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A signal to stop is an orderly end, and the process's own status: it is not raised again."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-def server_of(app: Starlette, *, host: str, port: int, grace: int = GRACE) -> Server:
-    """A server that is not started yet. Tells nothing of itself in its headers; trusts no proxy header."""
+
+def server_of(  # what a server is told
+    app: Starlette,
+    *,
+    host: str,
+    port: int,
+    grace: int = GRACE,
+    max_headers: int = MAX_HEADERS,
+    unix: socket.socket | None = None,
+    drain: float = 0.0,
+) -> Server:
+    """A server that is not started yet. Tells nothing of itself in its headers; trusts no proxy header.
+
+    `max_headers` in bytes, `grace` and `drain` in seconds. `unix` listens beside what `run` is given.
+    """
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=Protocol,
+        http=type("BoundProtocol", (Protocol,), {"head_limit": max_headers}),
         loop="uvloop",
         lifespan="on",
         log_config=None,
@@ -88,4 +94,4 @@ def server_of(app: Starlette, *, host: str, port: int, grace: int = GRACE) -> Se
         timeout_graceful_shutdown=grace,
         ws="none",
     )
-    return Server(config, app)
+    return Server(config, app, unix=unix, drain=drain)

@@ -1,9 +1,11 @@
 """What every endpoint has: the engine, the URL that it is known by, and who is asking."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
+from deputize.authority.cards import Cards
 from deputize.authority.client_auth import Authenticated, authenticate
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import EvidenceKeys
@@ -22,6 +24,7 @@ from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.model.token import SessionClaims
 from deputize.server.incoming import Incoming
+from deputize.server.rate import Buckets
 from deputize.wire import client_assertion, dpop
 from deputize.wire.jws import peek
 
@@ -47,6 +50,8 @@ class Service:
     engine: Engine
     base: str
     evidence_keys: EvidenceKeys
+    cards: Cards = field(default_factory=Cards)
+    clients: Buckets = field(default_factory=lambda: Buckets(0, time.monotonic))
 
     @property
     def now(self) -> int:
@@ -61,10 +66,13 @@ class Service:
         """Client authentication: `private_key_jwt` by the key of an identity of ours, and nothing beside it.
 
         Whatever fails is `invalid_client`, and nothing more is told (RFC 6749 §5.2). Two methods are
-        `invalid_request`.
+        `invalid_request`. One that asks too often is AuthorityUnavailable (`rate_limited`).
         """
         shown = client_assertion.credentials(items, authorization=incoming.authorization)
-        return authenticate(self.engine.parts, self.engine.tokens, shown)
+        found = authenticate(self.engine.parts, self.engine.tokens, shown)
+        incoming.trace.agent = found.client.agent
+        self.clients.take(found.client.agent)
+        return found
 
     def proved_key(self, incoming: Incoming, *, jkt: str | None = None, access_token: str | None = None) -> str:
         """The thumbprint of the key that the request's proof shows. Raises InvalidToken (`invalid_dpop_proof`)."""
@@ -77,7 +85,7 @@ class Service:
             htu=self.url(incoming),
             access_token=access_token,
             jkt=jkt,
-            now=self.engine.parts.now(),
+            now=self.engine.parts.clock.now(),  # freshness is between two clocks; the authority's time may be ahead
             spend=lambda digest, until: store.write(lambda tx: tx.spend(_PROOFS, digest, until)),
         )
 
@@ -100,6 +108,9 @@ class Service:
                 raise
             raise unauthenticated() from None
         client = Client(agent=node.agent, jkt=jkt, workload=node.workload, attestation=node.attestation)
+        trace = incoming.trace
+        trace.agent, trace.sid, trace.txn = node.agent, node.sid, node.txn
+        self.clients.take(node.agent)
         return Holder(token=token, claims=claims, node=node, client=client)
 
     def check(self, holder: Holder, *, lapsed: bool) -> None:

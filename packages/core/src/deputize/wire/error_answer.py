@@ -73,13 +73,14 @@ def decode(raw: bytes, status: int, *, asked: str, retry_after: float | None = N
     text = _word(members, "error_description") or f"{asked}: refused with {code}"
     if kind is not None and issubclass(kind, Denied):
         return kind(_denial(members, code, reference or "", asked))
-    if kind is AuthorityUnavailable or (kind is None and status >= _UNAVAILABLE):
+    if kind is AuthorityUnavailable or (kind is None and (status == _TOO_MANY or status >= _UNAVAILABLE)):
         return AuthorityUnavailable(text, retry_after=retry_after)
     make: Callable[..., DeputizeError] = kind or (InvalidToken if status == _UNAUTHENTICATED else InvalidRequest)
     return make(text, code=code, reference=reference)
 
 
 _UNAUTHENTICATED: Final = 401
+_TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 500
 
 
