@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +35,7 @@ ACCESS: Final = KIND + "access_token"
 JWT: Final = KIND + "jwt"
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FORM: Final = "application/x-www-form-urlencoded"
+STRANGERS: Final = "authentication.failed"
 CRM, WIKI, LOCAL = "https://crm.example/mcp", "https://wiki.example/mcp", "urn:deputize:tools"
 AGENT: Final = "spiffe://example.org/agent/"
 CONFIGURATION: Final = """
@@ -111,6 +111,11 @@ when { context.user == User::"local|alice" };
 Fields = Mapping[str, str | None] | Sequence[tuple[str, str]]
 
 
+def now() -> float:
+    """Seconds since the epoch."""
+    return SystemClock().now()
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listens at."""
     with socket.socket() as found:
@@ -131,13 +136,23 @@ class World:
     others: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, folder: Path, store: str = "sqlite:deputize.db", more: str = "", at: int | None = None) -> "World":
-        """Start the server over a store. `at`: it listens there, and something else at its issuer's address."""
+    def begin(
+        cls,
+        folder: Path,
+        store: str = "sqlite:deputize.db",
+        more: str = "",
+        at: int | None = None,
+        sources: Path | None = None,
+    ) -> "World":
+        """Start the server over a store.
+
+        `at`: it listens there, and something else at its issuer's address. `sources`: of the library that it runs.
+        """
         port = free_port()
         config = folder / "deputize.toml"
         config.write_text(CONFIGURATION.format(port=port, store=store, more=more), encoding="utf-8")
         (folder / "extra.cedar").write_text(POLICY, encoding="utf-8")
-        process = start(config, at or port)
+        process = start(config, at or port, sources)
         configuration = load(config)
         anchor = anchor_from_environment(os.environ)
         engine = Engine(configuration, store=store_of(configuration), clock=SystemClock(), anchor=anchor, follows=True)
@@ -167,13 +182,13 @@ class World:
         return self.engine.parts.store.read(lambda tx: tx.size())
 
     def since(self, size: int) -> list[dict[str, Any]]:
-        """The bodies of the records from number `size` on."""
+        """The bodies of the records from number `size` on, less the count of strangers, kept once a minute."""
         found = self.engine.parts.store.read(lambda tx: list(tx.records(start=size)))
-        return [{**orjson.loads(record.body or b"{}"), "type": record.type} for record in found]
+        return [{**orjson.loads(one.body or b"{}"), "type": one.type} for one in found if one.type != STRANGERS]
 
     def signed(self, typ: str, claims: Mapping[str, object]) -> str:
-        """A token that the authority's own key signed, whatever it says: what no attacker has, to test one rule alone."""
-        return jws.sign(typ, claims, self.engine.parts.keys.signer(time.time()))
+        """Signed by the authority's own key, whatever it says: what no attacker has, to test one rule alone."""
+        return jws.sign(typ, claims, self.engine.parts.keys.signer(now()))
 
     def enrolled(self, workload: str) -> dict[str, str]:
         """The form by which it joins, once."""
@@ -189,12 +204,13 @@ class World:
         return replace(party, identity=answer.json()["access_token"], sub=f"spiffe://example.org/workload/{name}")
 
 
-def start(config: Path, port: int) -> "subprocess.Popen[bytes]":
+def start(config: Path, port: int, sources: Path | None = None) -> "subprocess.Popen[bytes]":
     """The server, listening."""
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("served.py")), str(config), str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env=os.environ if sources is None else {**os.environ, "PYTHONPATH": str(sources)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
@@ -227,14 +243,14 @@ class Party:
 
     def assertion(self, *, typ: str | None = "client-authentication+jwt", **changed: object) -> str:
         """A client assertion; a claim that is `None` is left out."""
-        now = int(time.time())
+        at = int(now())
         claims: dict[str, object] = {
             "iss": self.sub,
             "sub": self.sub,
             "aud": self.world.base,
             "jti": os.urandom(12).hex(),
-            "iat": now,
-            "exp": now + 60,
+            "iat": at,
+            "exp": at + 60,
             **changed,
         }
         header = {"alg": self.key.alg, "typ": typ} if typ else {"alg": self.key.alg}
@@ -256,10 +272,10 @@ class Party:
         token: str | None = None,
         key: LocalKey | None = None,
         jti: str | None = None,
-        now: float | None = None,
+        at: float | None = None,
     ) -> str:
         """A DPoP proof for one request."""
-        at = time.time() if now is None else now
+        at = now() if at is None else at
         return dpop_proof(key or self.key, htm=method, htu=self.world.base + path, now=at, access_token=token, jti=jti)
 
     def send(
@@ -373,6 +389,11 @@ class Party:
         assert answer.status_code == 200, answer.text
         told: dict[str, Any] = answer.json()
         return told
+
+
+def raw_root() -> dict[str, str]:
+    """The form of a session of the boss's own."""
+    return {"grant_type": "client_credentials", "resource": LOCAL, "scope": "tool:plan"}
 
 
 def details(rights: Mapping[str, Sequence[str]]) -> str:

@@ -32,7 +32,7 @@ def main() -> None:
     serving.start()
     while not server.started and not ended.wait(0.01):
         pass
-    print("ready", flush=True)
+    os.write(1, b"ready\n")
     sys.stdin.read()
     server.should_exit = True
     serving.join()

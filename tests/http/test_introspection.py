@@ -1,13 +1,12 @@
 """Introspection, revocation, reports, the registry and metadata at their endpoints: who is told what, and who may."""
 
-import time
-
 import orjson
 import pytest
 
 from deputize.model.revocation import Kind
 from deputize.wire import metadata
 from tests.http.raw import AGENT, CRM, WIKI, Cast, Party, claims, details
+from tests.http.raw import now as seconds
 
 ONLY = {"authorization_details": details({CRM: ["crm:read"]})}
 
@@ -30,7 +29,7 @@ def test_strangers_scan_no_tokens(cast: Cast) -> None:
 @pytest.mark.requirement("IN-02", "IN-03", "IN-04", "A-17")
 def test_whatever_is_not_for_the_one_who_asks_looks_like_nothing(cast: Cast) -> None:
     child, access = _access(cast)
-    told, now = claims(access), int(time.time())
+    told, now = claims(access), int(seconds())
     world = cast.world
     nothing = b'{"active":false}'
     bad = {
