@@ -165,6 +165,15 @@ def test_what_is_onward_is_not_in_the_token(firm: Any) -> None:
     assert "onward" not in claims
 
 
+@pytest.mark.requirement("I1")
+def test_the_child_holds_of_what_is_onward_and_nothing_else_of_the_session(firm: Any) -> None:
+    root = firm.root()
+    assert {READ, WRITE} <= root.rights
+    child = firm.redeem(firm.invite(root, READ))
+    assert child.rights == {READ}
+    assert (WRITE, "invitation") in child.narrowed
+
+
 def test_a_key_bound_invitation_that_tells_one_actor_is_redeemed_alike(firm: Any) -> None:
     access = firm.invite(firm.root(), at="bound-desk")
     assert access.bound
