@@ -113,6 +113,7 @@ def test_the_credentials_of_an_agent_are_no_operator_s(
 
 
 @pytest.mark.requirement("I16")
+@pytest.mark.requirement("TX-10")
 @pytest.mark.parametrize("role", ["none", *ROLES])
 @EVERY
 def test_an_operator_may_what_the_role_may_and_a_refusal_is_a_record(
@@ -122,6 +123,7 @@ def test_an_operator_may_what_the_role_may_and_a_refusal_is_a_record(
     before = len(shared.told("operator.denied"))
     answer = shared.send(method, filled(path), shared.token(role), body)
     denied = shared.told("operator.denied")[before:]
+    assert (answer.headers["Cache-Control"], answer.headers["Pragma"]) == ("no-store", "no-cache")
     if role != "none" and ROLES.index(role) >= ROLES.index(least):
         assert answer.status_code in answers, answer.text
         assert len(denied) == (1 if least != "viewer" and answer.status_code >= 400 else 0)
