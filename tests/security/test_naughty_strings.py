@@ -207,8 +207,8 @@ def test_what_a_model_wrote_moves_no_cursor_and_makes_no_line_where_people_read_
     """Log injection: the tree, the command line's listings, and its errors."""
     from typer.testing import CliRunner
 
+    from deputize.authority import tree
     from deputize.cli.main import app
-    from deputize.facade import tree
 
     child = filed.root().delegate("reader")
     for text in OWN:

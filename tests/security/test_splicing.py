@@ -185,7 +185,7 @@ def test_an_actor_is_who_its_identity_names_and_not_who_the_request_names(firm: 
 @pytest.mark.requirement("A-03")
 def test_an_identity_that_the_authority_did_not_sign_makes_no_actor(firm: Any, code_of: Any) -> None:
     root = firm.root()
-    own = firm.engine._tokens.identity(firm.engine.parts, firm.identity("writer"), firm.clock.now())[0]
+    own = firm.engine.tokens.identity(firm.engine.parts, firm.identity("writer"), firm.clock.now())[0]
     mine = generate()
     stranger = identity_token.encode(replace(own, jwk=mine.public_jwk()), mine)
     assert code_of(lambda: firm.hand_off("boss", root.present(), stranger, "writer")) == "unknown_key"

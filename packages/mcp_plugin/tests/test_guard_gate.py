@@ -2,12 +2,13 @@
 
 import base64
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from deputize.errors import ConfigurationError, StoreError
+from deputize.errors import AuthorityUnavailable, ConfigurationError, StoreError
 from deputize_mcp.www_authenticate import read_challenges
 
 Guarded = Any
@@ -500,7 +501,6 @@ async def test_without_a_log_the_guard_says_so_at_start(
         ({"resource": "urn:x:y"}, "resource"),
         ({"resource": "http://crm.example/mcp"}, "resource"),
         ({"resource": "https://crm.example/mcp?a"}, "resource"),
-        ({"authority": "https://sts.example"}, "authority"),
         ({"authority": 7}, "authority"),
         ({"binding": "mtls"}, "binding"),
         ({"unlisted": "allow"}, "unlisted"),
@@ -519,3 +519,10 @@ def test_what_does_not_fit_together_never_serves(
     with pytest.raises(ConfigurationError) as refusal:
         guarded(**changed)
     assert refusal.value.key == key
+
+
+def test_without_its_authority_a_guard_never_serves(guarded: Callable[..., Guarded]) -> None:
+    with socket.socket() as held:  # bound and not listening: nobody answers there
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(AuthorityUnavailable):
+            guarded(authority=f"http://127.0.0.1:{held.getsockname()[1]}")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deputize.facade.authority import Authority as Authority
     from deputize.facade.session import Session as Session
     from deputize.facade.tool_call import ToolCall as ToolCall
+    from deputize.model.agent_card import AgentMetadata as AgentMetadata
     from deputize.model.introspection import Introspection as Introspection
     from deputize.model.resource import Right as Right
     from deputize.model.session import Mode as Mode
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Access": "deputize.facade.access",
+    "AgentMetadata": "deputize.model.agent_card",
     "AttestationFailed": "deputize.errors",
     "Authority": "deputize.facade.authority",
     "AuthorityUnavailable": "deputize.errors",

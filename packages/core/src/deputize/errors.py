@@ -66,12 +66,14 @@ class OAuthError:
 _BY_CODE: Final = {
     "invalid_target": OAuthError(400, "invalid_target"),
     "invalid_scope": OAuthError(400, "invalid_scope"),
+    "invalid_grant": OAuthError(400, "invalid_grant"),
     "invalid_client": OAuthError(401, "invalid_client"),
     "agent_suspended": OAuthError(401, "invalid_client"),
     "invalid_dpop_proof": OAuthError(400, "invalid_dpop_proof"),
     "use_dpop_nonce": OAuthError(400, "use_dpop_nonce"),
     "unsupported_grant_type": OAuthError(400, "unsupported_grant_type"),
     "insufficient_scope": OAuthError(403, "insufficient_scope"),
+    "insufficient_role": OAuthError(403, "insufficient_scope"),  # RFC 6750 §3.1: more privilege is needed
 }
 # RFC 8693 §2.2.2: a subject or actor token that is invalid, or unacceptable by policy, is `invalid_request`.
 _BY_TYPE: Final[tuple[tuple[type[DeputizeError], OAuthError], ...]] = (

@@ -1,6 +1,7 @@
 """The commands over PostgreSQL: looking and cutting off need no anchor, signing does."""
 
 import hashlib
+import os
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_the_log_is_verified_and_its_checkpoints_bear_the_anchors_key(shared: An
 
 def test_a_store_is_named_by_its_url_alone(shared: Any) -> None:
     shared.lived()
-    url = load(str(shared.file)).store_url
+    url = load(str(shared.file), environ=os.environ).store_url
     shared.file.unlink()
     assert shared.run("audit", "verify", "--store", url).status == 0
     assert shared.run("audit", "show", "--store", url, "--json").data

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from deputize.config.load import load
-from deputize.issuers.users import MAX_GROUPS, SubjectUser, Users
+from deputize.issuers.users import SubjectUser, Users
+from deputize.issuers.words import MAX_GROUPS
 from deputize.model.failure import AuthorityUnavailable, InvalidToken
 from deputize.model.resource import Right
 from deputize.model.sign_in import MAX_METHODS, SignIn

@@ -60,18 +60,15 @@ class Trust:
 
 
 def trust(authority: object, *, resource: str, lag: float) -> Trust:
-    """From a path, an Authority or an object with sources. `lag`: seconds. Raises ConfigurationError."""
-    if isinstance(authority, str) and authority.partition("://")[0] in {"http", "https"}:
-        raise ConfigurationError(
-            "an authority at a URL needs the https sources of keys and revocations, which come with the server; "
-            "until then give the path of deputize.toml, an Authority, or an object with issuer, keys and revocations",
-            key="authority",
-        )
+    """From a path, a URL, an Authority or an object with sources. `lag`: seconds. Raises ConfigurationError."""
+    if isinstance(authority, str) and authority.startswith(("http://", "https://", "unix:")):
+        connected = Authority.connect(authority)
+        return _of(connected, resource, lag, close=connected.close)
     if isinstance(authority, str | os.PathLike):
         opened = Authority.open(cast("str | os.PathLike[str]", authority))
-        return _embedded(opened, resource, lag, close=opened.close)
+        return _of(opened, resource, lag, close=opened.close)
     if isinstance(authority, Authority):
-        return _embedded(authority, resource, lag, close=_nothing)
+        return _of(authority, resource, lag, close=_nothing)
     if isinstance(authority, Sources):
         return _foreign(authority, resource)
     raise ConfigurationError(
@@ -80,7 +77,7 @@ def trust(authority: object, *, resource: str, lag: float) -> Trust:
     )
 
 
-def _embedded(authority: Authority, resource: str, lag: float, *, close: Callable[[], None]) -> Trust:
+def _of(authority: Authority, resource: str, lag: float, *, close: Callable[[], None]) -> Trust:
     async def record(report: Report) -> None:
         await authority.run(lambda: authority.record_call(**report))
 

@@ -13,7 +13,8 @@ from deputize.model.registry import Registry
 from deputize.model.request import PeerCredentials
 from deputize.model.rules import AttestationRule
 
-JWT_METHODS: Final = frozenset({"kubernetes", "oidc"})
+CLIENT_METADATA: Final = "client_metadata"
+JWT_METHODS: Final = frozenset({"kubernetes", "oidc", CLIENT_METADATA})
 SPIFFE: Final = "spiffe"
 UNIX: Final = "unix"
 JOIN: Final = "join"

@@ -109,13 +109,20 @@ def parse_record(raw: bytes) -> Record:
 
     Raises IntegrityError: `proof_malformed`, `record_changed`.
     """
-    members = _object(raw)
+    record = read_record(_object(raw))
+    if not holds(record):
+        raise IntegrityError(f"record {record.seq} is not what its leaf says", code="record_changed")
+    return record
+
+
+def read_record(members: Mapping[str, object]) -> Record:
+    """A record as told; `record.holds` says whether its leaf does. Raises IntegrityError (`proof_malformed`)."""
     kind, salt, body, digest = (members.get(name) for name in ("type", "salt", "body", "digest"))
     if not isinstance(kind, str) or (body is None) != (salt is None):
         raise _malformed("a record has a type, and body and salt together or neither")
     if body is not None and not isinstance(body, str):
         raise _malformed("a body is text")
-    record = Record(
+    return Record(
         seq=_number(members, "seq"),
         time=_number(members, "time"),
         type=kind,
@@ -124,9 +131,6 @@ def parse_record(raw: bytes) -> Record:
         body=None if body is None else body.encode("utf-8", "surrogatepass"),
         digest=None if body is not None or digest is None else _hash(digest),
     )
-    if not holds(record):
-        raise IntegrityError(f"record {record.seq} is not what its leaf says", code="record_changed")
-    return record
 
 
 def verify_inclusion(found: Inclusion, checkpoint: Checkpoint, *, record: Record | None = None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from deputize.audit.record import rec_claim
 from deputize.authority.idempotency import DigestOf, key_digest, recall, rights_text, used_before
 from deputize.authority.impersonation import check_impersonation, stored_grant
+from deputize.authority.invitation import permit_onward
 from deputize.authority.journal import append, new_id
 from deputize.authority.lifetimes import access_ttl
 from deputize.authority.panel import Panel
@@ -67,6 +68,7 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
         sub = node.sub
         for right in sorted(rights):
             permit_use(case, node, right, tool=request.tool, bound=jkt is not None)
+    permit_onward(case, node, request, entry, now)
     mode = Mode.IMPERSONATION if impersonating else node.mode
     digest = DigestOf(
         "access", mode.value, sub, entry.url, " ".join(sorted(request.scopes)), rights_text(request.onward)
@@ -88,7 +90,7 @@ def _access(parts: Parts, tokens: Tokens, case: Case, request: AccessRequest) ->
                     "the token of this key was revoked; what is new takes a new key", code="token_revoked"
                 )
             said = (earlier.sid, earlier.agent, earlier.sub, earlier.resource, earlier.scope, earlier.mode)
-            if said != (node.sid, node.agent, sub, entry.url, request.scopes, mode):
+            if (*said, earlier.onward) != (node.sid, node.agent, sub, entry.url, request.scopes, mode, request.onward):
                 raise IntegrityError("the grant that is stored under this key is not the one that was asked for")
             if not tx.has_record(earlier.leaf, jti=earlier.jti):
                 raise IntegrityError("the record that made this grant is missing from the log")
@@ -121,8 +123,6 @@ def _form(case: Case, request: AccessRequest) -> tuple[ResourceEntry, frozenset[
         raise InvalidRequest(
             f"no such right is registered: {unknown[0].scope[:64]} at {entry.alias}", code="invalid_scope"
         )
-    if request.onward:
-        raise InvalidRequest("no agent is registered as the audience of this resource", code="invalid_target")
     return entry, rights
 
 
@@ -174,6 +174,7 @@ def _grant(
         iat=now,
         exp=exp,
         jkt=jkt,
+        onward=request.onward,
         terminal=mode is Mode.IMPERSONATION,
         claims=json_strict.dumps({"rec": rec_claim(record)}),
         leaf=record.seq,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from deputize.attestation import InProcess
-from deputize.authority import calls, opening, revocation
+from deputize.authority import calls, invitation, opening, revocation
 from deputize.authority.access import Issued, issue_access
 from deputize.authority.clocks import check_clock
 from deputize.authority.explain import Explanation, explain, suggest
@@ -18,7 +18,7 @@ from deputize.authority.key_book import KeyBook
 from deputize.authority.parts import Parts
 from deputize.authority.policy_sets import NO_SET, active_digest, keep, kept_text, move
 from deputize.authority.protocol import Shown
-from deputize.authority.reported import record_report
+from deputize.authority.reported import record_rejections, record_report
 from deputize.authority.rules import Rules, rules_of
 from deputize.authority.stores import check_anchor, store_of
 from deputize.authority.subject import Tokens, state_of
@@ -29,8 +29,8 @@ from deputize.model.clock import Clock
 from deputize.model.failure import ConfigurationError, InvalidRequest, NotFound
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
-from deputize.model.report import Note, Report
-from deputize.model.request import AccessRequest, CallRequest, Client, HandOffRequest, RootRequest
+from deputize.model.report import Note, Rejections, Report
+from deputize.model.request import AccessRequest, CallRequest, Client, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.model.token import IdentityClaims, SessionClaims
@@ -128,6 +128,10 @@ class Engine:
         """A child or link, presented by `agent`."""
         return self.hand_off_of(self.identity(agent).client, request)
 
+    def redeem(self, agent: str, request: RedeemRequest) -> opening.Opened:
+        """A child of the session behind an invitation, redeemed by `agent`."""
+        return self.redeem_of(self.identity(agent).client, request)
+
     def access(self, agent: str, request: AccessRequest) -> Issued:
         """Access from a session of `agent`."""
         return self.access_of(self.identity(agent).client, request)
@@ -143,6 +147,10 @@ class Engine:
     def hand_off_of(self, client: Client, request: HandOffRequest) -> opening.Opened:
         """A child or link, presented by a client that was authenticated elsewhere."""
         return opening.hand_off(self.parts, self.tokens, client, request)
+
+    def redeem_of(self, client: Client, request: RedeemRequest) -> opening.Opened:
+        """A child by invitation, redeemed by a client that was authenticated elsewhere."""
+        return invitation.redeem(self.parts, client, request)
 
     def access_of(self, client: Client, request: AccessRequest) -> Issued:
         """Access, presented by a client that was authenticated elsewhere."""
@@ -224,6 +232,10 @@ class Engine:
         """What a resource server tells of a call."""
         record_report(self.parts, report)
 
+    def record_rejections(self, told: Rejections) -> None:
+        """What a resource server tells of requests that no caller could be named for."""
+        record_rejections(self.parts, told)
+
     def note(self, node: Node, note: Note, shown: Shown | None = None) -> int:
         """Record what came of something in a session of this process."""
         del shown  # who owns the store needs no token to be believed
@@ -233,9 +245,11 @@ class Engine:
         """Record what a client tells of its session."""
         return calls.note(self.parts, client, node, note)
 
-    def revoke(self, kind: Kind, target: str, *, reason: str, by: str = "operator") -> revocation.Revocation:
+    def revoke(
+        self, kind: Kind, target: str, *, reason: str, by: str = "operator", role: str = ""
+    ) -> revocation.Revocation:
         """Revoke one target; dead when this returns."""
-        done = revocation.revoke(self.parts, kind, target, reason=reason, by=by)
+        done = revocation.revoke(self.parts, kind, target, reason=reason, by=by, role=role)
         if kind is Kind.KEY:
             self.parts.keys.drop(target)
             self.renew_identities()

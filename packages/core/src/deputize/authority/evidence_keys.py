@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from deputize.attestation.deciding import CLIENT_METADATA
 from deputize.issuers.keys import issuer_keys
 from deputize.model.clock import Clock
 from deputize.model.failure import AuthorityUnavailable
@@ -34,17 +35,26 @@ class EvidenceKeys:
     Args:
         clock: Whose steady seconds the caches count.
         bundles: How bundles are read from a Workload API; None where there is none.
+        documents: How the keys of a client are had from its metadata document; None where they are not.
     """
 
-    def __init__(self, *, clock: Clock, bundles: Bundles | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        bundles: Bundles | None = None,
+        documents: Callable[[AttestationRule], KeySource] | None = None,
+    ) -> None:
         self._clock = clock
+        self._documents = documents
         self._bundles = bundles
         self._sources: dict[tuple[object, ...], KeySource] = {}
         self._lock = threading.Lock()
 
     def of(self, rule: AttestationRule) -> KeySource:
         """The keys that may have signed what `rule` accepts. Raises AuthorityUnavailable, ConfigurationError."""
-        key = (rule.method == _SPIFFE, rule.issuer, rule.jwks, rule.ca_file, rule.private_network)
+        kind = rule.method if rule.method in {_SPIFFE, CLIENT_METADATA} else ""
+        key = (kind, rule.issuer, rule.jwks, rule.ca_file, rule.private_network)
         with self._lock:
             source = self._sources.get(key)
             if source is None:
@@ -52,6 +62,10 @@ class EvidenceKeys:
             return source
 
     def _made(self, rule: AttestationRule) -> KeySource:
+        if rule.method == CLIENT_METADATA:
+            if self._documents is None:
+                raise AuthorityUnavailable("this process fetches no client metadata documents")
+            return self._documents(rule)
         svid = rule.method == _SPIFFE
         if svid and rule.jwks.startswith(WORKLOAD_API):
             if self._bundles is None:

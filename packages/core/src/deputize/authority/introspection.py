@@ -60,7 +60,8 @@ def _session(parts: Parts, token: str, now: float) -> Introspection:
 def _identity(parts: Parts, token: str, now: float) -> Introspection:
     claims = identity_token.decode(token, issuer=parts.issuer, key_for=parts.keys.verifying, now=now, leeway=0)
     found = parts.store.read(lambda tx: tx.revoked_among([claims.sub, claims.jti]))
-    cuts = {(entry.kind, entry.id) for entry in found if entry.kind is not Kind.AGENT or entry.before is None}
+    dead = [entry for entry in found if entry.before is None or claims.iat <= entry.before]
+    cuts = {(entry.kind, entry.id) for entry in dead}
     if cuts & {(Kind.AGENT, claims.sub), (Kind.TOKEN, claims.jti)}:
         return INACTIVE
     return Introspection(

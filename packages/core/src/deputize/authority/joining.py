@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.attestation.deciding import decide_join
-from deputize.authority.journal import append
+from deputize.authority.journal import append, told_by
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS
 from deputize.model.event import Event
@@ -36,10 +36,12 @@ class JoinToken:
     expires: int
 
 
-def enroll(parts: Parts, workload: str, *, by: str, ttl: int = TTL) -> JoinToken:
+def enroll(parts: Parts, workload: str, *, by: str, role: str = "", ttl: int = TTL) -> JoinToken:
     """A token with which `workload` (name or id) may join once within `ttl` seconds; recorded.
 
-    `by` names the operator. Raises InvalidRequest for a lifetime above a day, AttestationFailed where no `join` rule
+    `by` names the operator, who acts as `role`.
+
+    Raises InvalidRequest for a lifetime above a day, AttestationFailed where no `join` rule
     names the workload.
     """
     if not 1 <= ttl <= TTL_MAX:
@@ -61,7 +63,7 @@ def enroll(parts: Parts, workload: str, *, by: str, ttl: int = TTL) -> JoinToken
                 time=int(now * MILLIS),
                 workload=name,
                 policy_set=rules.policy.digest,
-                detail={"by": by, "until": until, "evidence": evidence_digest(token)},
+                detail={**told_by(by, role), "until": until, "evidence": evidence_digest(token)},
             ),
         )
         return until

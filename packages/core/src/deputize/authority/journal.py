@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Final
 
 from deputize.audit.record import seal
-from deputize.model.event import Event, Record
+from deputize.model.event import Event, Json, Record
 from deputize.store.protocol import WriteTx
 
 # Crockford's base32: no I, L, O or U to be misread over the telephone.
@@ -39,6 +39,11 @@ def _without_tokens(value: object) -> object:
     if isinstance(value, list | tuple):
         return type(value)(_without_tokens(item) for item in value)
     return value
+
+
+def told_by(by: str, role: str) -> dict[str, Json]:
+    """Who acts, as a record keeps it; `role` is empty for whoever owns the store."""
+    return {"by": by, "role": role} if role else {"by": by}
 
 
 def new_id() -> str:

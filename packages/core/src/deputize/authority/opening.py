@@ -11,7 +11,16 @@ from deputize.authority.lifetimes import child_ttl, root_ttl
 from deputize.authority.panel import Panel, narrow_child, narrow_link, narrow_root
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case, decided, ended, nothing_left, unknown_agent
-from deputize.authority.subject import Cuts, Tokens, groups_of, linked_by, require_live, require_session, subject_of
+from deputize.authority.starting import check_continues, with_subject
+from deputize.authority.subject import (
+    Cuts,
+    Tokens,
+    groups_of,
+    linked_by,
+    require_live,
+    require_session,
+    subject_of,
+)
 from deputize.authority.workloads import require_actor
 from deputize.model.decision import Narrowing
 from deputize.model.event import Event, Json, Record
@@ -57,14 +66,16 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     if request.mode is Mode.IMPERSONATION:
         raise InvalidRequest("impersonation is asked for at access, of one resource; no session opens in it")
     if request.subject_token is not None:
-        request = _with_subject(parts, case, request, request.subject_token)
+        request = with_subject(parts, case, request, request.subject_token)
     if (request.mode is Mode.SELF) is (request.user is not None):
         raise InvalidRequest("a user is named exactly where the session is not the agent's own (mode)")
     agent = _registered(case, client.agent)
     now = parts.now()
-    requested = _requested(case, request.requested, agent)
+    requested = requested_rights(case, request.requested, agent)
     ttl = root_ttl(rules.limits, agent, request.ttl)
     sub = case.sub or client.agent
+    if request.continues is not None:
+        check_continues(parts, request.continues, agent.id, sub)
     panel = Panel(
         engine=rules.policy,
         now=int(now),
@@ -78,7 +89,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
         groups=request.groups,
     )
     case.panel = panel
-    narrowing = _narrowed(case, narrow_root(panel, agent.id, requested, request.cap), agent.id)
+    narrowing = narrowed(case, narrow_root(panel, agent.id, requested, request.cap), agent.id)
     sid = new_id()
     node = Node(
         sid=sid,
@@ -103,34 +114,18 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     )
     key = key_digest("open", client.agent, sub, request.key)
     digest = DigestOf("open", request.mode.value, sub, rights_text(request.requested), request.task)
-    plan = _Plan(node, narrowing, key, digest, request.task, client.jkt, None)
+    plan = Plan(node, narrowing, key, digest, request.task, client.jkt, None)
 
     def allowed(tx: WriteTx, now: float, signer: str) -> None:
-        del now
-        cuts = Cuts(tx, [node], (client.agent, signer))
+        born = replace(node, created=max(node.created, int(now)))
+        cuts = Cuts(tx, [born], (client.agent, signer))
         parts.keys.check_signer(cuts.has(Kind.KEY, signer))
         cuts.require_agent(client.agent)
         dead = cuts.killed()
         if dead is not None:
             raise ended(dead, State.REVOKED, "opened in the very second in which its user or agent was revoked")
 
-    return _commit(parts, case, plan, allowed)
-
-
-def _with_subject(parts: Parts, case: Case, request: RootRequest, token: str) -> RootRequest:
-    """The user whom a token proves, in place of a name that somebody said."""
-    if request.user is not None or request.mode is Mode.SELF:
-        raise InvalidRequest("a user is named, or proved by a token, or there is none (mode)")
-    found = parts.users(case.rules).verify(token, request.subject_token_type, parts.now())
-    case.sub = found.user
-    return replace(
-        request,
-        user=found.user,
-        evidence=Evidence.TOKEN,
-        groups=found.groups,
-        cap=found.cap,
-        sign_in=found.sign_in,
-    )
+    return commit(parts, case, plan, allowed)
 
 
 def hand_off(parts: Parts, tokens: Tokens, client: Client, request: HandOffRequest) -> Opened:
@@ -162,7 +157,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         )
     require_actor(parts, case.client, actor)
     linked = request.mode is Mode.SELF
-    requested = _requested(case, request.requested, to)
+    requested = requested_rights(case, request.requested, to)
     key = key_digest("hand-off", case.client.agent, parent.sid, request.key)
     repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
     ttl = child_ttl(limits, parent, to, request.ttl, now, repeat=repeat)
@@ -181,7 +176,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
     )
     case.panel = panel
     narrow = narrow_link(panel, parent, to.id, requested) if linked else narrow_child(panel, parent, to.id, requested)
-    narrowing = _narrowed(case, narrow, to.id)
+    narrowing = narrowed(case, narrow, to.id)
     node = Node(
         sid=new_id(),
         txn=parent.txn,
@@ -202,7 +197,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         sign_in=NO_SIGN_IN if linked else parent.sign_in,
     )
     digest = DigestOf("hand-off", request.mode.value, to.id, rights_text(request.requested), request.task)
-    plan = _Plan(node, narrowing, key, digest, request.task, jkt, parent)
+    plan = Plan(node, narrowing, key, digest, request.task, jkt, parent)
 
     def allowed(tx: WriteTx, at: float, signer: str) -> None:
         agents = (case.client.agent, to.id)
@@ -216,13 +211,14 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
             jtis=(actor.jti,),
             signer=signer,
         )
+        cuts.require_identity(actor.sub, actor.iat)
         parts.keys.check_signer(cuts.has(Kind.KEY, signer))
 
-    return _commit(parts, case, plan, allowed)
+    return commit(parts, case, plan, allowed)
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """What the transaction is to commit, decided before it began."""
 
     node: Node
@@ -234,7 +230,7 @@ class _Plan:
     parent: Node | None
 
 
-def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, float, str], None]) -> Opened:
+def commit(parts: Parts, case: Case, plan: Plan, allowed: Callable[[WriteTx, float, str], None]) -> Opened:
     """Steps 12-14: liveness, policy digest, counters and the key's row in one transaction with the record."""
     if plan.task is not None and len(plan.task) > MAX_TASK:
         raise InvalidRequest(f"a task's text is at most {MAX_TASK} characters")
@@ -272,7 +268,7 @@ def _commit(parts: Parts, case: Case, plan: _Plan, allowed: Callable[[WriteTx, f
     return Opened(node=node, token=token, jkt=plan.jkt, expires=claims.exp, narrowed=dropped, reissued=reissued)
 
 
-def _new(tx: WriteTx, case: Case, plan: _Plan, now: float) -> tuple[Node, Record]:
+def _new(tx: WriteTx, case: Case, plan: Plan, now: float) -> tuple[Node, Record]:
     node, parent = plan.node, plan.parent
     if parent is None:
         secret = secrets.token_bytes(32)
@@ -287,6 +283,7 @@ def _new(tx: WriteTx, case: Case, plan: _Plan, now: float) -> tuple[Node, Record
         task=plan.task if keep_text else None,
         task_digest=keyed_digest(secret, "task", task),
         key=plan.key,
+        created=max(node.created, int(now)),  # by the transaction's time: another replica's clock may be ahead
     )
     record = append(tx, _event(case, plan, node, "session.opened", int(now * MILLIS)))
     node = replace(node, leaf=record.seq)
@@ -296,7 +293,7 @@ def _new(tx: WriteTx, case: Case, plan: _Plan, now: float) -> tuple[Node, Record
     return node, record
 
 
-def _again(tx: WriteTx, case: Case, plan: _Plan, sid: str, now: float) -> tuple[Node, Record, bool]:
+def _again(tx: WriteTx, case: Case, plan: Plan, sid: str, now: float) -> tuple[Node, Record, bool]:
     """The same session, a new token. A final one gives its error, never a new session."""
     node = tx.session(sid)
     if node is None:
@@ -310,7 +307,7 @@ def _again(tx: WriteTx, case: Case, plan: _Plan, sid: str, now: float) -> tuple[
     return node, record, True
 
 
-def _event(case: Case, plan: _Plan, node: Node, kind: str, millis: int) -> Event:
+def _event(case: Case, plan: Plan, node: Node, kind: str, millis: int) -> Event:
     """The record of an opening: the whole ceiling, what was dropped and why, and the token's id."""
     event = case.event(kind, "permitted", millis)
     detail: dict[str, Json] = {
@@ -357,7 +354,7 @@ def _registered(case: Case, name: str, under: str | None = None) -> AgentEntry:
     return entry
 
 
-def _requested(case: Case, requested: frozenset[Right] | None, agent: AgentEntry) -> frozenset[Right]:
+def requested_rights(case: Case, requested: frozenset[Right] | None, agent: AgentEntry) -> frozenset[Right]:
     """An omitted set is what the registry lists for the agent; an empty one never means all."""
     if requested is None:
         return agent.rights
@@ -367,7 +364,8 @@ def _requested(case: Case, requested: frozenset[Right] | None, agent: AgentEntry
     return requested
 
 
-def _narrowed(case: Case, narrowing: Narrowing, agent: str) -> Narrowing:
+def narrowed(case: Case, narrowing: Narrowing, agent: str) -> Narrowing:
+    """What was kept, the rest written down. Raises Denied where nothing was."""
     if narrowing.dropped:
         case.detail["dropped"] = [[right.resource, right.scope, why] for right, why in narrowing.dropped]
     if not narrowing.kept:

@@ -202,6 +202,25 @@ def narrow_child(panel: Panel, parent: Node, to: str, requested: Iterable[Right]
     return Narrowing(frozenset(kept), tuple(dropped))
 
 
+def narrow_invited(
+    giver: Panel, taker: Panel, parent: Node, onward: frozenset[Right], to: str, requested: Iterable[Right]
+) -> Narrowing:
+    """As a child, with onward(jti) in place of C(s): `giver` is asked whether it may hand on, `taker` the rest."""
+    kept: set[Right] = set()
+    dropped: list[tuple[Right, str]] = []
+    for right in sorted(requested):
+        if right not in onward or right not in parent.ceiling:
+            dropped.append((right, "invitation"))
+            continue
+        verdict = giver.delegate(parent.agent, right, to=to)
+        if verdict.allowed:
+            verdict = taker.open(to, right, source=parent.agent)
+        if verdict.allowed:
+            verdict = taker.subject(right, to)
+        _sort(right, verdict, kept, dropped)
+    return Narrowing(frozenset(kept), tuple(dropped))
+
+
 def narrow_link(panel: Panel, cause: Node, agent: str, requested: Iterable[Right]) -> Narrowing:
     """C = requested ∩ {P(b, open, mode=self, from=agent(s))}: the agent's own rights, no subset of C(s)."""
     kept: set[Right] = set()

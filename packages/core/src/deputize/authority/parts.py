@@ -92,6 +92,11 @@ class Parts:
         """The authority's time, seconds, as far as this process has seen it. A transaction asks `moment`."""
         return max(self.clock.now(), self.latest)
 
+    def caught_up(self) -> float:
+        """The authority's time once what other replicas recorded is counted: their clocks may be ahead of this one."""
+        self.latest = max(self.latest, self.store.read(lambda tx: tx.newest_time()) / 1000)
+        return self.now()
+
     def moment(self, tx: ReadTx) -> float:
         """max(own clock, newest committed record), seconds: it never goes back."""
         return max(self.clock.now(), self.latest, tx.newest_time() / 1000)

@@ -64,7 +64,14 @@ def reproducible(rules: Rules) -> Bundle:
 
 
 def move(
-    store: Store, clock: Clock, rules: Rules, *, by: str, reason: str = "", expected: str | None = None
+    store: Store,
+    clock: Clock,
+    rules: Rules,
+    *,
+    by: str,
+    role: str = "",
+    reason: str = "",
+    expected: str | None = None,
 ) -> tuple[str | None, int]:
     """Keep a set, point the store at it and record that, all or nothing. Returns the one before, and the record.
 
@@ -77,7 +84,8 @@ def move(
         require_active(previous, expected)
         if bundle is not None:
             tx.set_meta(_ROW + digest, bundle.text())
-        detail = {"previous": previous, "file": PurePath(rules.configuration.path).name, "by": by, "reason": reason}
+        file = PurePath(rules.configuration.path).name
+        detail = {"previous": previous, "file": file, "by": by, "role": role, "reason": reason}
         return previous, point(tx, clock, digest, detail)
 
     return store.write(operation, sync=True)

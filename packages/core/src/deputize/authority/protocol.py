@@ -12,8 +12,8 @@ from deputize.authority.revocation import Revocation
 from deputize.authority.tree import SessionTree
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
-from deputize.model.report import Note, Report
-from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RootRequest
+from deputize.model.report import Note, Rejections, Report
+from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.revocation import Kind
 from deputize.model.session import Node
 
@@ -47,6 +47,10 @@ class AuthorityEngine(Protocol):
 
     def hand_off(self, agent: str, request: HandOffRequest) -> Opened:
         """A child or link, presented by `agent`."""
+        ...
+
+    def redeem(self, agent: str, request: RedeemRequest) -> Opened:
+        """A child of the session behind an invitation, redeemed by `agent`."""
         ...
 
     def access(self, agent: str, request: AccessRequest) -> Issued:
@@ -101,6 +105,10 @@ class AuthorityEngine(Protocol):
 
     def record_call(self, report: Report) -> None:
         """What a resource server tells of a call."""
+        ...
+
+    def record_rejections(self, told: Rejections) -> None:
+        """What a resource server tells of requests that no caller could be named for."""
         ...
 
     def close(self) -> None:

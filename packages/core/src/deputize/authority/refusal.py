@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
+from deputize.attestation import InProcess
+from deputize.attestation.deciding import hosts, known
 from deputize.authority.journal import append, new_reference
 from deputize.authority.panel import Panel, ruling_detail
 from deputize.authority.parts import Parts, PolicyMoved
@@ -11,6 +13,7 @@ from deputize.authority.rules import Rules
 from deputize.model.decision import Ruling
 from deputize.model.event import Event, Json
 from deputize.model.failure import (
+    AttestationFailed,
     AuthorityUnavailable,
     Denial,
     Denied,
@@ -116,7 +119,23 @@ def decided(parts: Parts, case: Case, steps: Callable[[], T]) -> T:
                 _refuse(parts, case, error)
                 raise
         case.take(blank, parts.rules)
+        if not _hosted(case):
+            lost = AttestationFailed("no rule of now lets this workload be what it says")
+            _refuse(parts, case, lost)
+            raise lost
     return _once(parts, case, steps, settled=True)
+
+
+def _hosted(case: Case) -> bool:
+    """Whether the set that was loaded since still lets this client be who it authenticated as, by the one before."""
+    client, rules = case.client, case.rules
+    if client.attestation == InProcess.METHOD:
+        return True
+    given = rules.configuration.attestation_rules
+    workload, method = client.workload, client.attestation
+    if client.agent == workload:
+        return known(given, workload=workload, method=method)
+    return hosts(given, rules.registry, workload=workload, method=method, agent=client.agent)
 
 
 def _once(parts: Parts, case: Case, steps: Callable[[], T], *, settled: bool) -> T:

@@ -7,7 +7,7 @@ from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS
 from deputize.model.event import Event
 from deputize.model.failure import InvalidRequest
-from deputize.model.report import Report
+from deputize.model.report import Rejections, Report
 from deputize.store.protocol import WriteTx
 
 OUTCOMES: Final = {
@@ -54,7 +54,7 @@ def record_report(parts: Parts, report: Report) -> None:
     parts.store.write(operation)
 
 
-def record_rejections(parts: Parts, *, resource: str, code: str, client: str, count: int) -> None:
+def record_rejections(parts: Parts, told: Rejections) -> None:
     """Requests at a resource that no caller could be named for: how many, why, and from which address.
 
     The caller bounds how often (SEMANTICS, "Records": one record for each code, client hint and minute).
@@ -67,9 +67,9 @@ def record_rejections(parts: Parts, *, resource: str, code: str, client: str, co
                 type="resource.rejected",
                 outcome="denied",
                 time=int(parts.stamp(tx) * MILLIS),
-                resource=resource,
-                code=code,
-                detail={"by": "resource", "client": client[:64], "count": count},
+                resource=told.resource,
+                code=told.code,
+                detail={"by": "resource", "client": told.client[:64], "count": told.count},
             ),
         )
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from deputize.authority.journal import append
+from deputize.authority.journal import append, told_by
 from deputize.authority.parts import ACTIVE_POLICY, Parts, PolicyMoved
 from deputize.authority.refusal import MILLIS
 from deputize.authority.subject import state_of
-from deputize.model.event import Event
+from deputize.model.event import Event, Json
 from deputize.model.failure import InvalidRequest, NotFound
 from deputize.model.revocation import Kind, RevocationEntry
 from deputize.model.session import Node, State, state_at
@@ -39,14 +39,14 @@ class Revocation:
         return self.count()
 
 
-def revoke(parts: Parts, kind: Kind, target: str, *, reason: str, by: str) -> Revocation:
-    """Revoke one target, finally, with full sync. Raises NotFound, InvalidRequest."""
-    if not 0 < len(reason) <= MAX_REASON:
-        raise InvalidRequest(f"a revocation needs a reason of 1-{MAX_REASON} characters")
+def revoke(parts: Parts, kind: Kind, target: str, *, reason: str, by: str, role: str = "") -> Revocation:
+    """Revoke one target, finally, with full sync; `by` in the operator's `role`. Raises NotFound, InvalidRequest."""
+    check_reason(reason)
+    told: dict[str, Json] = {"reason": reason, **told_by(by, role)}
 
     def operation(tx: WriteTx) -> tuple[RevocationEntry, Node | None]:
         now = parts.moment(tx)
-        return _one_row(parts, tx, kind, target, reason, by, now)
+        return _one_row(parts, tx, kind, target, told, now)
 
     entry, node = _followed(parts, lambda: parts.store.write(operation, sync=True))
     return Revocation(
@@ -71,7 +71,7 @@ def _followed(parts: Parts, write: Callable[[], T]) -> T:
 
 
 def _one_row(
-    parts: Parts, tx: WriteTx, kind: Kind, target: str, reason: str, by: str, now: float
+    parts: Parts, tx: WriteTx, kind: Kind, target: str, told: dict[str, Json], now: float
 ) -> tuple[RevocationEntry, Node | None]:
     node: Node | None = None
     sub: str | None = None
@@ -114,13 +114,57 @@ def _one_row(
         sub=sub,
         agent=agent,
         policy_set=tx.meta(ACTIVE_POLICY),
-        detail={"reason": reason, "by": by, "until": until, **({"kid": target} if kind is Kind.KEY else {})},
+        detail={**told, "until": until, **({"kid": target} if kind is Kind.KEY else {})},
     )
     seq = append(tx, event).seq
     parts.stamp(tx)
-    entry = RevocationEntry(kind=kind, id=target, at=int(now), until=until, before=before, seq=seq, reason=reason)
+    entry = RevocationEntry(
+        kind=kind, id=target, at=int(now), until=until, before=before, seq=seq, reason=str(told["reason"])
+    )
     tx.revoke(entry)
     return entry, node
+
+
+def check_reason(reason: str) -> None:
+    """Whoever cuts off or lets on again says why. Raises InvalidRequest."""
+    if not 0 < len(reason) <= MAX_REASON:
+        raise InvalidRequest(f"a reason has 1-{MAX_REASON} characters")
+
+
+def resume(parts: Parts, agent: str, *, reason: str, by: str, role: str = "") -> RevocationEntry:
+    """Let a suspended agent on again: for what begins from now on; everything until now stays dead (G4).
+
+    All there is was made until it was suspended, since nothing was made after: that second stays the row's `before`.
+
+    Raises NotFound; InvalidRequest (`not_suspended`) where it is not suspended.
+    """
+    check_reason(reason)
+
+    def operation(tx: WriteTx) -> RevocationEntry:
+        now = parts.stamp(tx)
+        known = tx.revoked(Kind.AGENT, agent)
+        if parts.rules.registry.agent(agent) is None and known is None:
+            raise NotFound("no such agent is registered")
+        if known is None or known.before is not None:
+            raise InvalidRequest("this agent is not suspended", code="not_suspended")
+        suspended = tx.record(known.seq)
+        before = suspended.time // MILLIS if suspended is not None else int(now)
+        until = int(now) + parts.limits.session_ttl_max
+        event = Event(
+            type="agent.resumed",
+            outcome="done",
+            time=int(now * MILLIS),
+            agent=agent,
+            policy_set=tx.meta(ACTIVE_POLICY),
+            detail={"reason": reason, **told_by(by, role), "until": until, "before": before},
+        )
+        seq = append(tx, event).seq
+        tx.revoke(
+            RevocationEntry(kind=Kind.AGENT, id=agent, at=known.at, until=until, before=before, seq=seq, reason=reason)
+        )
+        return tx.revoked(Kind.AGENT, agent) or known
+
+    return parts.store.write(operation, sync=True)
 
 
 def close_session(parts: Parts, sid: str) -> Revocation | None:

@@ -44,7 +44,14 @@ class Applied:
 
 
 def apply(
-    store: Store, clock: Clock, configuration: Configuration, *, by: str, reason: str = "", expected: str | None = None
+    store: Store,
+    clock: Clock,
+    configuration: Configuration,
+    *,
+    by: str,
+    role: str = "",
+    reason: str = "",
+    expected: str | None = None,
 ) -> str:
     """Make the store decide by `configuration`; returns its digest. From then on nothing is decided by another.
 
@@ -56,11 +63,11 @@ def apply(
     reproducible(rules)
     _check_domain(store, configuration)
     wanted = store.read(lambda tx: _known(tx, expected)) if expected is not None else None
-    move(store, clock, rules, by=by, reason=reason, expected=wanted)
+    move(store, clock, rules, by=by, role=role, reason=reason, expected=wanted)
     return rules.policy.digest
 
 
-def rollback(store: Store, clock: Clock, to: str | None = None, *, by: str, reason: str = "") -> str:
+def rollback(store: Store, clock: Clock, to: str | None = None, *, by: str, role: str = "", reason: str = "") -> str:
     """Make the store decide by a set that it decided by before; None: the one before the active one.
 
     Only a set that was applied once, by the log. Raises NotFound; ConfigurationError where this release cannot
@@ -78,7 +85,7 @@ def rollback(store: Store, clock: Clock, to: str | None = None, *, by: str, reas
 
     def operation(tx: WriteTx) -> None:
         require_active(active_digest(tx), active)
-        point(tx, clock, digest, {"previous": active, "by": by, "reason": reason, "way": "rollback"})
+        point(tx, clock, digest, {"previous": active, "by": by, "role": role, "reason": reason, "way": "rollback"})
 
     store.write(operation, sync=True)
     return digest

@@ -19,6 +19,8 @@ _WORDS: Final = {
     "session.denied": "was refused a session",
     "token.revoked": "token revoked: {reason}",
     "agent.revoked": "agent suspended: {reason}",
+    "agent.resumed": "agent resumed: {reason}",
+    "operator.denied": "was refused as an operator",
     "user.revoked": "user cut off: {reason}",
     "key.revoked": "key {kid} revoked: {reason}",
     "key.published": "key published: {key}",

@@ -31,24 +31,43 @@ def connect(
     attestor: Attestor | None,
     timeout: float,
     clock: Clock,
-    operator_token: Callable[[], str | None],
+    operator_token: Callable[[str], str | None],
+    transport: httpx.BaseTransport | None = None,
 ) -> RemoteEngine:
     """Attest this process at the authority of `url`: https, http on the loopback, or `unix:<path>`.
 
-    `agents` (names or ids) must be among those that its evidence allows. Raises AttestationFailed,
-    AuthorityUnavailable, ConfigurationError, InvalidRequest (`wrong_issuer`: the metadata is another's).
+    `agents` (names or ids) must be among those that its evidence allows; `transport` is how requests travel, where
+    that is not the network. Raises AttestationFailed, AuthorityUnavailable, ConfigurationError, InvalidRequest
+    (`wrong_issuer`: the metadata is another's).
     """
-    connection = _connection(url, timeout, clock)
+    connection = _connection(url, timeout, clock, transport)
     try:
         enrolment = Enrolment(connection, attestor or detect(url), clock)
         keyring = Keyring(algorithm=ES256, clock=clock, ask=enrolment.ask)
-        operator = Operator(connection, operator_token)
+        enrolment.workload = lambda: keyring.get(WORKLOAD)
+        keyring.keep(WORKLOAD)
+        operator = operator_over(connection, operator_token)
         engine = RemoteEngine(connection, keyring, issuer=connection.base, clock=clock, operator=operator)
         _check_agents(engine, agents)
     except BaseException:
         connection.close()
         raise
     return engine
+
+
+def connect_operator(
+    url: str, *, timeout: float, clock: Clock, operator_token: Callable[[str], str | None]
+) -> Operator:
+    """An operator at the authority of `url`, who is no workload and proves none. Closed by its `close`.
+
+    Raises AuthorityUnavailable, ConfigurationError, InvalidRequest (`wrong_issuer`).
+    """
+    return operator_over(_connection(url, timeout, clock, None), operator_token)
+
+
+def operator_over(connection: Connection, operator_token: Callable[[str], str | None]) -> Operator:
+    """`operator_token` gives the token for an issuer, at each request."""
+    return Operator(connection, lambda: operator_token(connection.base))
 
 
 class Enrolment:
@@ -59,6 +78,7 @@ class Enrolment:
         self._attestor = attestor
         self._clock = clock
         self._workload: tuple[Issued, LocalKey] | None = None
+        self.workload: Callable[[], object] = lambda: None  # has the workload's own identity renewed where that is due
 
     def ask(self, name: str, key: LocalKey) -> Issued:
         """An identity over `key`: of this workload (`WORKLOAD`), or of an agent by id."""
@@ -83,6 +103,7 @@ class Enrolment:
             return None
 
     def _hosted(self, agent: str, key: LocalKey) -> Issued:
+        self.workload()
         return self._exchange(agent, key, f"an identity of {agent}")
 
     def _exchange(self, agent: str | None, key: LocalKey, asked: str) -> Issued:
@@ -110,14 +131,14 @@ class Enrolment:
         )
 
 
-def _connection(url: str, timeout: float, clock: Clock) -> Connection:
+def _connection(url: str, timeout: float, clock: Clock, transport: httpx.BaseTransport | None) -> Connection:
     """Whoever answers at `url` has to be the issuer of that very name (RFC 8414 §3.3)."""
     if not url.startswith(_UNIX):
-        connection = Connection(url, timeout=timeout, clock=clock)
+        connection = Connection(url, timeout=timeout, clock=clock, transport=transport)
         metadata.parse(_metadata(connection, metadata.well_known_url(connection.base)), issuer=connection.base)
         return connection
-    transport = httpx.HTTPTransport(uds=url.removeprefix(_UNIX))
-    connection = Connection(_HERE, timeout=timeout, clock=clock, transport=transport)
+    through = transport or httpx.HTTPTransport(uds=url.removeprefix(_UNIX))
+    connection = Connection(_HERE, timeout=timeout, clock=clock, transport=through)
     issuer = loads(_metadata(connection, metadata.well_known_url(_HERE))).get("issuer")
     if not isinstance(issuer, str):
         raise ConfigurationError("what answers at this socket is no authority")

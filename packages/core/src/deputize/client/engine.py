@@ -15,19 +15,20 @@ from deputize.client.http import Connection, Sending, fields
 from deputize.client.keyring import Keyring
 from deputize.client.operator import Operator, revocation_from
 from deputize.model.clock import Clock
+from deputize.model.failure import InvalidToken
 from deputize.model.identity import short_name
 from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry
-from deputize.model.report import Note, Report
-from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RootRequest
+from deputize.model.report import Note, Rejections, Report
+from deputize.model.request import AccessRequest, CallRequest, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.resource import Right
 from deputize.model.revocation import Kind
 from deputize.model.session import Mode, Node
 from deputize.wire import client_assertion, introspection, subject_assertion, terms
 from deputize.wire import token_exchange as tx
-from deputize.wire.access_answer import AccessAnswer
+from deputize.wire.access_answer import WRONG_BINDING, AccessAnswer, bound_to
 from deputize.wire.alg import LocalKey
-from deputize.wire.client_assertion import Credentials
+from deputize.wire.client_assertion import INVALID_CLIENT, Credentials
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.registry_answer import RegistryAnswer
 from deputize.wire.session_answer import SessionAnswer, bad_response
@@ -45,10 +46,10 @@ class RemoteEngine:
         self, connection: Connection, keyring: Keyring, *, issuer: str, clock: Clock, operator: Operator
     ) -> None:
         self.issuer = issuer
-        self._operator = operator
+        self.operator = operator
         self._connection = connection
         self._keyring = keyring
-        self._clock = clock
+        self.clock = clock
         told = RegistryAnswer.from_json(self._authenticated("/registry", WORKLOAD, asked="the registry"))
         self._registry = told.registry
         self.hosted = told.hosted
@@ -73,7 +74,16 @@ class RemoteEngine:
         self._keyring.expire()
 
     def open_root(self, agent: str, request: RootRequest) -> Opened:
-        """A root session of `agent`."""
+        """A root session of `agent`; with a new identity where the one that is held has died meanwhile."""
+        try:
+            return self._open_root(agent, request)
+        except InvalidToken as error:
+            if error.code != INVALID_CLIENT:
+                raise
+        self.renew_identities()
+        return self._open_root(agent, request)
+
+    def _open_root(self, agent: str, request: RootRequest) -> Opened:
         identity = self.identity(agent)
         said = Terms(
             rights=self._filled(agent, request.requested),
@@ -92,9 +102,10 @@ class RemoteEngine:
     def hand_off(self, agent: str, request: HandOffRequest) -> Opened:
         """A child or link, presented by `agent`; the actor is another agent of this process."""
         identity = self.identity(agent)
-        actor = self._known(request.to)
+        known = self._registry.agent(request.to)
+        actor = self.identity(known.id) if known is not None else identity  # the authority refuses a name it lacks
         said = Terms(
-            rights=self._filled(actor.client.agent, request.requested),
+            rights=self._filled(request.to, request.requested),
             ttl=request.ttl,
             task=request.task,
             key=request.key,
@@ -104,12 +115,25 @@ class RemoteEngine:
             subject_token_type=tx.SESSION,
             actor_token=actor.token,
             actor_token_type=tx.JWT,
+            audience=known.id if known is not None else request.to,
             requested_token_type=tx.SESSION,
             mode=request.mode,
         )
         asked = f"a hand-off from {short_name(agent)} to {short_name(request.to)}"
         items = fields(tx.build_form(form), terms.build(said), self._credentials(identity))
         return self._opened(actor.key, items, asked, again=request.key is not None)
+
+    def redeem(self, agent: str, request: RedeemRequest) -> Opened:
+        """A child of the session behind an invitation, redeemed by `agent`."""
+        identity = self.identity(agent)
+        said = Terms(rights=self._filled(agent, request.requested), ttl=request.ttl, task=request.task, key=request.key)
+        form = TokenExchangeRequest(
+            subject_token=request.invitation,
+            subject_token_type=tx.ACCESS_TOKEN,
+            requested_token_type=tx.SESSION,
+        )
+        items = fields(tx.build_form(form), terms.build(said), self._credentials(identity))
+        return self._opened(identity.key, items, f"an invitation redeemed by {short_name(agent)}", again=True)
 
     def access(self, agent: str, request: AccessRequest) -> Issued:
         """Access from a session of `agent`."""
@@ -219,17 +243,17 @@ class RemoteEngine:
     def revoke(self, kind: Kind, target: str, *, reason: str, by: str = "operator") -> Revocation:
         """Revoke one target, as the operator whose token this process was given."""
         del by  # who revokes is who the token says
-        return self._operator.revoke(kind, target, reason=reason)
+        return self.operator.revoke(kind, target, reason=reason)
 
     def explain(
         self, *, chain: Sequence[str], tool: str | None, scopes: Sequence[str], resource: str | None, user: str | None
     ) -> Explanation:
         """Dry run, hop by hop, as an operator."""
-        return self._operator.explain(chain=chain, tool=tool, scopes=scopes, resource=resource, user=user)
+        return self.operator.explain(chain=chain, tool=tool, scopes=scopes, resource=resource, user=user)
 
     def suggest(self, session: str | None) -> str:
         """TOML that would have allowed what was refused, as an operator."""
-        return self._operator.suggest(session)
+        return self.operator.suggest(session)
 
     def record_call(self, report: Report) -> None:
         """What a resource server tells of a call with a token for it."""
@@ -237,6 +261,16 @@ class RemoteEngine:
         body = {name: value for name, value in members.items() if value is not None}
         told = dumps({**body, "scopes": list(report.scopes)}).decode()
         self._authenticated("/reports", WORKLOAD, [("report", told)], asked="to report a call")
+
+    def record_rejections(self, told: Rejections) -> None:
+        """What this resource server tells of requests that it could name no caller for."""
+        body = {"resource": told.resource, "code": told.code, "client": told.client, "count": told.count}
+        items = [("rejections", dumps(body).decode())]
+        self._authenticated("/rejections", WORKLOAD, items, asked="to tell of rejections")
+
+    def credentials(self) -> dict[str, str]:
+        """Form fields that authenticate this process's workload once, e.g. to the feed of revocations."""
+        return dict(self._credentials(self.identity(WORKLOAD)))
 
     def close(self) -> None:
         """Forget the keys and close the connection. Sessions live on at the server."""
@@ -253,7 +287,7 @@ class RemoteEngine:
                 agent=identity.client.agent,
                 user=request.user or "",
                 issuer=self.issuer,
-                now=self._clock.now(),
+                now=self.clock.now(),
             )
         return TokenExchangeRequest(
             subject_token=token, subject_token_type=kind, requested_token_type=tx.SESSION, mode=request.mode
@@ -266,21 +300,20 @@ class RemoteEngine:
         entry = self._registry.agent(agent)
         return entry.rights if entry is not None else frozenset()
 
-    def _known(self, name: str) -> Identity:
-        """The identity of an agent by name or id; an unknown one is the authority's to refuse."""
-        entry = self._registry.agent(name)
-        return self.identity(entry.id if entry is not None else name)
-
     def _credentials(self, identity: Identity) -> list[tuple[str, str]]:
         assertion = client_assertion.encode(
-            identity.key, client_id=identity.client.agent, issuer=self.issuer, now=self._clock.now()
+            identity.key, client_id=identity.client.agent, issuer=self.issuer, now=self.clock.now()
         )
         return client_assertion.build_fields(Credentials(assertion=assertion, identity=identity.token))
 
     def _opened(self, key: LocalKey, items: tuple[tuple[str, str], ...], asked: str, *, again: bool) -> Opened:
         raw = self._connection.send(Sending(method="POST", path=TOKEN, asked=asked, items=items, key=key, again=again))
         told = SessionAnswer.from_json(raw)
-        expires = int(self._clock.now()) + told.expires_in
+        if bound_to(told.token) != key.kid:
+            raise InvalidToken(
+                "the session is not bound to the key that was proved; it was thrown away", code=WRONG_BINDING
+            )
+        expires = int(self.clock.now()) + told.expires_in
         return Opened(
             node=told.node,
             token=told.token,

@@ -1,16 +1,21 @@
 """The keys of this process and the identities over them. Made in memory, never written, gone with the process."""
 
 import os
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import RLock
+from threading import Event, RLock, Thread
 from typing import Final
 
 from deputize.authority.identities import Identity
 from deputize.model.clock import Clock
+from deputize.model.failure import DeputizeError
 from deputize.model.request import Client
 from deputize.wire.alg import LocalKey, generate
 
+SHORTEST: Final = 5.0  # seconds between looks
+LONGEST: Final = 60.0  # and how late a stepped clock is noticed
 RENEW_AT: Final = 2  # renewed when an identity's life is at one half
 
 
@@ -38,6 +43,7 @@ class Keyring:
         self._held: dict[str, tuple[Identity, float]] = {}
         self._lock = RLock()
         self._owner = os.getpid()
+        self._stopping = Event()
 
     def get(self, name: str) -> Identity:
         """The identity of `name`, asked for at first use and renewed at half of its life, over the same key."""
@@ -52,6 +58,19 @@ class Keyring:
                 self._held[name] = held
             return held[0]
 
+    def keep(self, name: str) -> None:
+        """Renew the identity of `name` in time from now on, also while nobody asks for it."""
+        self.get(name)
+        self._stopping = Event()
+        told = (weakref.ref(self), name, self._stopping)
+        keeper = Thread(target=_keep, args=told, name="deputize-keyring", daemon=True)
+        keeper.start()
+
+    def left(self, name: str) -> float:
+        """Seconds until the identity of `name` is to be renewed."""
+        held = self._held.get(name)
+        return 0.0 if held is None else held[1] - self._clock.now()
+
     def expire(self) -> None:
         """Ask for each anew at its next use, over the same key."""
         with self._lock:
@@ -59,6 +78,7 @@ class Keyring:
 
     def forget(self) -> None:
         """At the end."""
+        self._stopping.set()
         with self._lock:
             self._held.clear()
 
@@ -72,3 +92,14 @@ class Keyring:
     def _look_for_fork(self) -> None:
         if self._owner != os.getpid():
             self._lock, self._held, self._owner = RLock(), {}, os.getpid()
+
+
+def _keep(held: "weakref.ref[Keyring]", name: str, stopping: Event) -> None:
+    """An identity that ran out while its process was idle could not be renewed by its key any more."""
+    while True:
+        keyring = held()
+        if keyring is None or stopping.wait(min(max(keyring.left(name), SHORTEST), LONGEST)):
+            return
+        with suppress(DeputizeError):  # told to whoever asks next; tried again until then
+            keyring.get(name)
+        del keyring

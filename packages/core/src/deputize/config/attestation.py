@@ -27,10 +27,12 @@ _ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "kubernetes": _TOKENS | {"match"},
     "oidc": _TOKENS | {"match"},
     "spiffe": _TOKENS | {"match"},
+    "client_metadata": frozenset({"issuer", "audience", "single_use"}),
     "unix": frozenset({"match"}),
     "join": frozenset(),
     "in_process": frozenset(),
 }
+_OWN_KEYS: Final = frozenset({"spiffe", "client_metadata"})  # not had as an OpenID issuer's are
 _ALWAYS: Final = frozenset({"method", "workload", "agents"})
 
 
@@ -62,6 +64,8 @@ def _rule(index: int, section: AttestationSection, registry: Registry, blame: Bl
         "jwks": _place(section.jwks, blame),
         "ca_file": _place(section.ca_file, blame),
     }
+    if section.method == "client_metadata":
+        values["match"] = {("sub",): section.issuer}  # a client asserts itself (RFC 7523 §3)
     return AttestationRule(**values, line=blame.line(at))
 
 
@@ -80,6 +84,14 @@ def _check_spiffe(section: AttestationSection, at: KeyPath, blame: Blame) -> Non
         raise blame.error((*at, "jwks"), message)
     if not section.match.get(("sub",), "").startswith(section.issuer + "/"):
         raise blame.error((*at, "match"), f"must name sub, an id of {section.issuer}")
+
+
+def _check_client(section: AttestationSection, at: KeyPath, blame: Blame) -> None:
+    if not section.issuer or not section.audience:
+        raise blame.error((*at, "method"), "client_metadata needs issuer, the client's URL, and audience")
+    checked(blame, (*at, "issuer"), lambda: check_issuer(section.issuer))
+    if not section.issuer.partition("://")[2].partition("/")[2]:
+        raise blame.error((*at, "issuer"), "is the URL of the client's metadata document, with a path")
 
 
 def _check_token(section: AttestationSection, at: KeyPath, blame: Blame) -> None:
@@ -116,6 +128,7 @@ _CHECKS: Final[Mapping[str, Callable[[AttestationSection, KeyPath, Blame], None]
     "kubernetes": _check_oidc,
     "oidc": _check_oidc,
     "spiffe": _check_spiffe,
+    "client_metadata": _check_client,
     "unix": _check_unix,
     "join": _check_nothing,
     "in_process": _check_nothing,
@@ -143,7 +156,7 @@ def _check_pair(one: AttestationRule, other: AttestationRule, at: KeyPath, blame
 
 
 def _source(rule: AttestationRule) -> Sequence[object]:
-    return (rule.jwks, rule.ca_file, rule.private_network, rule.method == "spiffe")
+    return (rule.jwks, rule.ca_file, rule.private_network, rule.method if rule.method in _OWN_KEYS else "")
 
 
 def _evidence(rule: AttestationRule) -> Sequence[str]:

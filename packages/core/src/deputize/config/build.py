@@ -71,7 +71,7 @@ def _resources(document: Document, blame: Blame, namespaces: Sequence[str]) -> d
     for alias, section in document.resources.items():
         if alias == LOCAL:
             continue
-        entry = _resource(alias, section, blame, namespaces)
+        entry = _resource(alias, section, document, blame, namespaces)
         if entry.url in urls:
             raise blame.error(("resources", alias, "url"), f'is the url of "{urls[entry.url]}" already')
         urls[entry.url] = alias
@@ -79,7 +79,9 @@ def _resources(document: Document, blame: Blame, namespaces: Sequence[str]) -> d
     return entries
 
 
-def _resource(alias: str, section: ResourceSection, blame: Blame, namespaces: Sequence[str]) -> ResourceEntry:
+def _resource(
+    alias: str, section: ResourceSection, document: Document, blame: Blame, namespaces: Sequence[str]
+) -> ResourceEntry:
     at: KeyPath = ("resources", alias)
     namespace, slash, rest = alias.partition("/")
     if not _ALIAS.match(rest if slash and namespace in namespaces else alias):
@@ -92,6 +94,8 @@ def _resource(alias: str, section: ResourceSection, blame: Blame, namespaces: Se
         raise blame.error((*at, "scopes"), "must name at least one scope")
     if section.allow_framework_tools:
         raise blame.error((*at, "allow_framework_tools"), "belongs to [resources.local]")
+    if section.a2a is not None and section.agent is None:
+        raise blame.error((*at, "a2a"), "is said of an agent's own resource: name it in `agent`")
     scopes = frozenset(_each(section.scopes, (*at, "scopes"), blame, check_scope))
     tools = {}
     for tool, needed in section.tools.items():
@@ -108,7 +112,18 @@ def _resource(alias: str, section: ResourceSection, blame: Blame, namespaces: Se
         chain=section.chain,
         introspection=tuple(_each(section.introspection, (*at, "introspection"), blame, check_agent_name)),
         tools=tools,
+        agent=_behind(section.agent, (*at, "agent"), document, blame),
+        a2a=section.a2a,
     )
+
+
+def _behind(name: str | None, at: KeyPath, document: Document, blame: Blame) -> str | None:
+    """The id of the agent whose own audience a resource is."""
+    if name is None:
+        return None
+    if name not in document.agents:
+        raise blame.error(at, f'"{name[:64].encode("unicode_escape").decode()}" is no registered agent')
+    return agent_id(document.authority.trust_domain, name)
 
 
 def _local(document: Document, blame: Blame) -> ResourceEntry:

@@ -11,7 +11,7 @@ Duration = Annotated[int, BeforeValidator(duration)]
 Size = Annotated[int, BeforeValidator(size)]
 Rate = Annotated[float, BeforeValidator(rate)]
 Claims = Annotated[dict[tuple[str, ...], str], BeforeValidator(claim_match)]
-Method = Literal["in_process", "kubernetes", "oidc", "spiffe", "unix", "join"]
+Method = Literal["in_process", "kubernetes", "oidc", "spiffe", "client_metadata", "unix", "join"]
 
 DEFAULT_POLICIES: Final = "policies/*.cedar"  # the one pattern that may match nothing
 _DAY: Final = 86_400
@@ -63,6 +63,8 @@ class ResourceSection(Section):
     binding: Literal["bearer", "dpop", "optional"] = "bearer"
     chain: Literal["full", "outermost"] = "full"
     introspection: list[str] = []
+    agent: str | None = None
+    a2a: Literal["JSONRPC", "GRPC", "HTTP+JSON"] | None = None
     tools: dict[str, list[str]] = {}
     allow_framework_tools: list[str] = []
     shared_with: dict[str, list[str]] = {}

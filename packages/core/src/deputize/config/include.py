@@ -58,7 +58,7 @@ def merge(document: Document, blame: Blame, files: Files) -> Merged:
     for team in teams:
         for alias, resource in team.document.resources.items():
             homes["resources", f"{team.namespace}/{alias}"] = (team.blame, alias)
-            resources[f"{team.namespace}/{alias}"] = resource
+            resources[f"{team.namespace}/{alias}"] = _owned(team, resource)
         for name, agent in team.document.agents.items():
             homes["agents", f"{team.namespace}/{name}"] = (team.blame, name)
             agents[f"{team.namespace}/{name}"] = _full(team, agent, document)
@@ -134,6 +134,13 @@ def _full(team: Team, agent: AgentSection, main: Document) -> AgentSection:
             "groups": [*(f"{team.namespace}/{group}" for group in agent.groups), everyone(team.namespace)],
         }
     )
+
+
+def _owned(team: Team, resource: ResourceSection) -> ResourceSection:
+    """A team's resource may be the audience of its own agents alone."""
+    if resource.agent is None:
+        return resource
+    return resource.model_copy(update={"agent": f"{team.namespace}/{resource.agent}"})
 
 
 def _named(namespace: str, name: str, own: Mapping[str, object], main: Mapping[str, object]) -> str:

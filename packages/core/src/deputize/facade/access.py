@@ -6,6 +6,7 @@ from typing import Final, NoReturn
 import httpx
 
 from deputize.model.failure import InvalidRequest
+from deputize.model.resource import Right
 from deputize.model.session import Grant
 from deputize.wire import dpop
 from deputize.wire.alg import ProofKey
@@ -36,6 +37,11 @@ class Access:
     def scopes(self) -> frozenset[str]:
         """The scopes of one operation there."""
         return self._grant.scope
+
+    @property
+    def onward(self) -> frozenset[Right]:
+        """What the agent that is the audience may open a session over; empty: no invitation."""
+        return self._grant.onward
 
     @property
     def expires_at(self) -> float:

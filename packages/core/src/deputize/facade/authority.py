@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from os import PathLike, fspath
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from deputize.authority.engine import Engine
 from deputize.authority.journal import new_id
@@ -21,16 +21,16 @@ from deputize.facade.session import Session, seconds
 from deputize.keys.anchor import anchor_from_environment
 from deputize.model.clock import Clock
 from deputize.model.failure import NotFound
-from deputize.model.request import HandOffRequest, RootRequest
+from deputize.model.request import HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.session import Evidence, Mode
 from deputize.store.opening import is_postgres
 from deputize.system import SystemClock
 
 if TYPE_CHECKING:
+    from deputize.client.engine import RemoteEngine
     from deputize.client.evidence import Attestor
 
 T = TypeVar("T")
-OPERATOR_TOKEN: Final = "DEPUTIZE_TOKEN"  # noqa: S105  # a variable's name
 
 
 class Authority(Management):
@@ -98,22 +98,30 @@ class Authority(Management):
         AuthorityUnavailable.
         """
         from deputize.client.connect import connect  # noqa: PLC0415  # an embedded authority needs no client
+        from deputize.client.operator_token import operator_token  # noqa: PLC0415  # as above
 
-        self = cls.__new__(cls)
-        self._mappings = None
-        self._store_name = ""
-        self._clock = clock or SystemClock()
-        self._engine = None
-        self._filed = self._durable = True  # whatever is asked waits, for the network
+        used = clock or SystemClock()
         remote = connect(
             url,
             agents=agents,
             attestor=attestor,
             timeout=timeout,
-            clock=self._clock,
-            operator_token=lambda: os.environ.get(OPERATOR_TOKEN),
+            clock=used,
+            operator_token=lambda issuer: operator_token(issuer, os.environ, now=used.now()),
         )
+        return cls.over(remote, clock=used)
+
+    @classmethod
+    def over(cls, remote: "RemoteEngine", *, clock: Clock) -> Self:
+        """Over a connection that was made already."""
+        self = cls.__new__(cls)
+        self._mappings = None
+        self._store_name = ""
+        self._clock = clock
+        self._engine, self._remote = None, remote
+        self._filed = self._durable = True  # whatever is asked waits, for the network
         self.issuer = remote.issuer
+        self._operator = remote.operator
         self._hold(remote)
         return self
 
@@ -172,7 +180,53 @@ class Authority(Management):
         held = self._live.get(opened.node.sid) if opened.reissued else None
         return held if held is not None else self.adopt(opened, request, None)
 
-    def adopt(self, opened: Opened, request: RootRequest | HandOffRequest, parent: Session | None) -> Session:
+    def redeem(
+        self,
+        invitation: str,
+        *,
+        agent: str,
+        task: str | None = None,
+        scopes: Sequence[str] | None = None,
+        resources: Sequence[str] | None = None,
+        ttl: timedelta | float | None = None,
+        key: str | None = None,
+    ) -> Session:
+        """The session that an invitation opens for `agent`, whose own audience it names: a remote hand-off.
+
+        `invitation` is what `Access.reveal()` gave in the other process. The session is a child of the one that
+        invited, dies with it, and holds what was `onward` and is asked for and permitted now. Redeeming again gives
+        the same session; with another `key` one more. `ttl` in seconds. Raises Denied, InvalidToken.
+        """
+        request = RedeemRequest(
+            invitation=invitation,
+            requested=rights_from(self.registry, scopes, resources),
+            ttl=seconds(ttl),
+            task=task,
+            key=key,
+        )
+        return self.adopt(self.engine.redeem(self.agent_id(agent), request), request, None)
+
+    async def aredeem(
+        self,
+        invitation: str,
+        *,
+        agent: str,
+        task: str | None = None,
+        scopes: Sequence[str] | None = None,
+        resources: Sequence[str] | None = None,
+        ttl: timedelta | float | None = None,
+        key: str | None = None,
+    ) -> Session:
+        """`redeem`, without blocking the loop."""
+        return await self.run(
+            lambda: self.redeem(
+                invitation, agent=agent, task=task, scopes=scopes, resources=resources, ttl=ttl, key=key
+            )
+        )
+
+    def adopt(
+        self, opened: Opened, request: RootRequest | HandOffRequest | RedeemRequest, parent: Session | None
+    ) -> Session:
         """Hold what was opened; `get_session` finds it while somebody else holds it too."""
         held = self._live.get(opened.node.sid) if opened.reissued else None
         if held is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from deputize.authority.engine import Engine
 from deputize.authority.explain import Explanation
@@ -10,6 +10,7 @@ from deputize.authority.protocol import AuthorityEngine
 from deputize.authority.revocation import Revocation
 from deputize.config import from_mappings
 from deputize.facade.audit_log import AuditLog
+from deputize.model.agent_card import AgentMetadata
 from deputize.model.clock import Clock
 from deputize.model.failure import ConfigurationError, InvalidRequest
 from deputize.model.identity import local_user
@@ -17,6 +18,11 @@ from deputize.model.introspection import Introspection
 from deputize.model.registry import Registry, ToolEntry
 from deputize.model.report import Report
 from deputize.model.revocation import Kind
+
+if TYPE_CHECKING:
+    from deputize.client.engine import RemoteEngine
+    from deputize.client.operator import Operator
+    from deputize.client.remote_log import RemoteLog
 
 T = TypeVar("T")
 
@@ -26,8 +32,10 @@ class Management:
 
     engine: AuthorityEngine
     _engine: Engine | None
+    _remote: "RemoteEngine | None" = None
     issuer: str
     _clock: Clock
+    _operator: "Operator | None" = None
     _durable: bool
     _filed: bool
     _store_name: str
@@ -56,9 +64,18 @@ class Management:
         return local_user(name)
 
     @property
-    def audit(self) -> AuditLog:
-        """The log: search, checkpoint, verify."""
-        return AuditLog(self.embedded("the log").parts)
+    def audit(self) -> "AuditLog | RemoteLog":
+        """The log: search, checkpoint, verify. A server's is an operator's to read: `deputize login`."""
+        if self._operator is None:
+            return AuditLog(self.embedded("the log").parts)
+        from deputize.client.remote_log import RemoteLog  # noqa: PLC0415  # an embedded authority needs no client
+
+        return RemoteLog(self._operator, self.issuer)
+
+    @property
+    def remote(self) -> "RemoteEngine | None":
+        """The connection to the server that decides; None in process."""
+        return self._remote
 
     def embedded(self, what: str) -> Engine:
         """The engine of this process. Raises ConfigurationError where the authority is a server's."""
@@ -178,6 +195,32 @@ class Management:
     async def aintrospect(self, token: str) -> Introspection:
         """`introspect`, without blocking the loop."""
         return await self.run(lambda: self.introspect(token))
+
+    def discover(self, url: str, *, issuer: str | None = None) -> AgentMetadata:
+        """The agent whose A2A card is at `url`, if this authority signed it, or `issuer` that you trust instead.
+
+        Fetched from public addresses alone, unless the authority itself is at the loopback; keys that a card names
+        are never used. A card tells where and who; what is permitted there the authority decides. Raises
+        InvalidRequest (`fetch_refused`), InvalidToken, AuthorityUnavailable.
+        """
+        from deputize.authority import discovery  # noqa: PLC0415  # most processes discover nobody
+
+        trusted = self.issuer if issuer is None else issuer
+        key_for = (
+            discovery.keys_of(self.engine.jwks()) if issuer is None else discovery.keys_of_issuer(trusted, self._clock)
+        )
+        return discovery.discover(
+            url,
+            issuer=trusted,
+            key_for=key_for,
+            fetcher=discovery.fetcher_for(self.issuer, self._clock),
+            loopback=discovery.at_loopback(self.issuer),
+            now=self.now(),
+        )
+
+    async def adiscover(self, url: str, *, issuer: str | None = None) -> AgentMetadata:
+        """`discover`, without blocking the loop."""
+        return await asyncio.to_thread(lambda: self.discover(url, issuer=issuer))
 
     def jwks(self) -> Mapping[str, object]:
         """The public keys that tokens are verified with (RFC 7517 §5)."""

@@ -20,7 +20,7 @@ from deputize.model.failure import AuthorityUnavailable, Denied, DeputizeError, 
 from deputize.model.identity import short_name
 from deputize.model.registry import ToolEntry
 from deputize.model.report import Note
-from deputize.model.request import AccessRequest, HandOffRequest, RootRequest
+from deputize.model.request import AccessRequest, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.resource import Right, check_scope
 from deputize.model.session import Mode, Node
 
@@ -41,7 +41,7 @@ class Session:
         self,
         authority: "Authority",
         opened: Opened,
-        request: RootRequest | HandOffRequest,
+        request: RootRequest | HandOffRequest | RedeemRequest,
         parent: "Session | None",
     ) -> None:
         self.authority = authority
@@ -116,8 +116,9 @@ class Session:
     def present(self, *, anew: bool = False) -> str:
         """The session token, minted again where it runs out. For the authority alone; not an access token."""
         with self._lock:
-            ending = self._opened.expires - self.authority.now() < min(RENEW_BEFORE, self._token_life() // 2)
-            if anew or ending or self._opened.jkt != self.authority.engine.identity(self.node.agent).client.jkt:
+            engine = self.authority.engine
+            ending = self._opened.expires - self.authority.now() < min(RENEW_BEFORE, engine.token_life // 2)
+            if anew or ending or self._opened.jkt != engine.identity(self.node.agent).client.jkt:
                 self._opened = self._again(anew=anew)  # in a forked child the agent has another key
             return self._opened.token
 
@@ -143,9 +144,6 @@ class Session:
                 raise
         return ask(self.present(anew=True))
 
-    def _token_life(self) -> int:
-        return self.authority.engine.token_life
-
     def _again(self, *, anew: bool) -> Opened:
         """The same request under the same key: the same session, a new token; presenter and policy asked afresh."""
         now = self.authority.now()
@@ -154,6 +152,8 @@ class Session:
         request = self._request
         if isinstance(request, RootRequest):
             return self.authority.engine.open_root(self.node.agent, request)
+        if isinstance(request, RedeemRequest):
+            return self.authority.engine.redeem(self.node.agent, request)
         if self._parent is None:
             raise InvalidRequest("this process holds no session to hand off from")
         return self._parent.hand_off(request)
@@ -214,7 +214,8 @@ class Session:
     ) -> Access:
         """A token for one resource (alias or URL) and the scopes of one operation. Raises Denied.
 
-        `mode=Mode.IMPERSONATION` needs a stored grant, a policy and a `reason`. `ttl` in seconds.
+        `mode=Mode.IMPERSONATION` needs a stored grant, a policy and a `reason`. `ttl` in seconds. With `onward` it is
+        an invitation: the agent whose own resource it is may redeem it for a session over these.
         """
         request = AccessRequest(
             subject_token="",
@@ -228,8 +229,8 @@ class Session:
             user=self.authority.user_id(user) if user is not None else None,
             reason=reason,
         )
-        engine = self.authority.engine
-        issued = self.presenting(lambda token: engine.access(self.node.agent, replace(request, subject_token=token)))
+        engine, agent = self.authority.engine, self.node.agent
+        issued = self.presenting(lambda token: engine.access(agent, replace(request, subject_token=token)))
         key_of = engine.identity(self.node.agent).key
         return Access(issued.grant, issued.token, key_of if issued.grant.jkt else None, self.authority.now)
 
@@ -385,7 +386,7 @@ def _curable(refused: DeputizeError) -> bool:
     """What a new token cures. Whether one is given is decided afresh."""
     if isinstance(refused, AuthorityUnavailable):
         return refused.retry_after == 0
-    return refused.code in {"key_revoked", "token_revoked", "unknown_key"}
+    return refused.code in {"identity_revoked", "invalid_client", "key_revoked", "token_revoked", "unknown_key"}
 
 
 def seconds(ttl: timedelta | float | None) -> int | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from deputize.fetch import Fetcher
 from deputize.fetch.target import is_loopback, parse
@@ -15,7 +15,7 @@ from deputize.model.failure import AuthorityUnavailable, DeputizeError, InvalidR
 from deputize.wire.alg import VerifyingKey
 from deputize.wire.foreign_keys import parse_foreign_jwks
 from deputize.wire.jwk import MAX_JWKS
-from deputize.wire.jws import Header
+from deputize.wire.jws import Header, KeyFor
 
 DISCOVER: Final = "discover"
 COOL_DOWN: Final = 10.0  # seconds between two fetches, whatever tokens ask for
@@ -51,6 +51,7 @@ class IssuerKeys:
         cool_down: Seconds between two fetches.
         refresh: Seconds after which known keys are fetched again.
         max_stale: Seconds that keys outlive their last successful fetch.
+        load: Has the key set in another way than `source` says.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class IssuerKeys:
         cool_down: float = COOL_DOWN,
         refresh: float = REFRESH,
         max_stale: float = MAX_STALE,
+        load: Callable[[], bytes] | None = None,
     ) -> None:
         self.issuer = issuer
         self._source = source
@@ -75,7 +77,7 @@ class IssuerKeys:
         self._max_stale = max_stale
         self._keys = _Keys()
         self._lock = threading.Lock()
-        self._load: Callable[[], bytes] = self._from_network if _is_url(source) else self._from_file
+        self._load = load or (self._from_network if _is_url(source) else self._from_file)
         self._url = source if _is_url(source) and source != DISCOVER else None
 
     def key_for(self, header: Header) -> VerifyingKey | None:
@@ -172,6 +174,43 @@ def issuer_keys(
         ports=None,
     )
     return IssuerKeys(issuer, jwks, fetcher, clock=clock, uses=uses)
+
+
+class KeysRule(Protocol):
+    """What `[[users]]` and `[[operators]]` say of where an issuer's keys are."""
+
+    @property
+    def issuer(self) -> str:
+        """The exact `iss`."""
+        ...
+
+    @property
+    def jwks(self) -> str:
+        """`discover`, a URL or a path."""
+        ...
+
+    @property
+    def ca_file(self) -> str:
+        """Path of a private CA; empty: none."""
+        ...
+
+    @property
+    def private_network(self) -> bool:
+        """Whether the issuer may live at a private address."""
+        ...
+
+
+def keys_of(rule: KeysRule, *, clock: Clock, folder: Path) -> KeyFor:
+    """The keys of a rule's issuer; paths start from `folder`."""
+    is_file = rule.jwks != DISCOVER and not rule.jwks.startswith(("https://", "http://"))
+    keys = issuer_keys(
+        rule.issuer,
+        clock=clock,
+        jwks=str(folder / rule.jwks) if is_file else rule.jwks,
+        ca_file=str(folder / rule.ca_file) if rule.ca_file else "",
+        private_network=rule.private_network,
+    )
+    return keys.key_for
 
 
 def _is_url(source: str) -> bool:

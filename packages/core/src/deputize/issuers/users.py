@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from deputize.config import Configuration
-from deputize.issuers.keys import DISCOVER, issuer_keys
+from deputize.issuers.keys import keys_of
+from deputize.issuers.words import (
+    ACCESS_TYPES,
+    ID_TYPES,
+    LEEWAY,
+    UNKNOWN_ISSUER,
+    WRONG_KIND,
+    check_id_token,
+    groups_in,
+    malformed,
+    texts,
+)
 from deputize.model.clock import Clock
 from deputize.model.failure import InvalidRequest, InvalidToken
 from deputize.model.identity import user_id
@@ -17,29 +28,19 @@ from deputize.model.registry import Registry
 from deputize.model.resource import Right
 from deputize.model.rules import UserRule
 from deputize.model.sign_in import SignIn
-from deputize.model.token import ACCESS_TYP
 from deputize.wire import claims as wire_claims
 from deputize.wire.foreign_token import ForeignClaims, claimed_issuer, decode
 from deputize.wire.jws import KeyFor
 from deputize.wire.token_exchange import ACCESS_TOKEN, ID_TOKEN, JWT
 
-LEEWAY: Final = 5.0  # seconds that an issuer's clock may be off ours
-MAX_GROUPS: Final = 256
-MAX_GROUP: Final = 256  # characters
-
-UNKNOWN_ISSUER: Final = "unknown_issuer"
-WRONG_KIND: Final = "wrong_token_kind"
-MALFORMED: Final = "malformed_claims"
 SIGNED_IN_TOO_LONG_AGO: Final = "insufficient_user_authentication"  # as RFC 9470 §3 calls it
 
 # By subject token type: the kind in the configuration, and the `typ` that a token of it has.
 _KINDS: Final[Mapping[str, tuple[str, frozenset[str | None]]]] = {
-    ACCESS_TOKEN: ("access_token", frozenset({ACCESS_TYP})),
-    JWT: ("access_token", frozenset({ACCESS_TYP})),
-    ID_TOKEN: ("id_token", frozenset({"jwt", None})),
+    ACCESS_TOKEN: ("access_token", ACCESS_TYPES),
+    JWT: ("access_token", ACCESS_TYPES),
+    ID_TOKEN: ("id_token", ID_TYPES),
 }
-# What an ID token never says, and an access or logout token that calls itself JWT does.
-_NO_ID_TOKEN: Final = frozenset({"client_id", "scope", "scp", "events"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class Users:
         folder: Path | None = None,
         keys: Callable[[UserRule], KeyFor] | None = None,
     ) -> None:
-        found = keys or (lambda rule: _keys(rule, clock, folder or Path()))
+        found = keys or (lambda rule: keys_of(rule, clock=clock, folder=folder or Path()))
         self._registry = registry
         self._rules: dict[str, tuple[UserRule, KeyFor]] = {rule.issuer: (rule, found(rule)) for rule in rules}
 
@@ -115,11 +116,11 @@ class Users:
             types=types,
         )
         if kind == "id_token":
-            _check_id_token(found, rule)
+            check_id_token(found, but={rule.scopes})
         return SubjectUser(
             user=_user(found, rule),
             alias=rule.alias,
-            groups=_groups(found, rule),
+            groups=groups_in(found, rule.groups),
             cap=self._cap(found, rule),
             sign_in=_sign_in(found, rule, now),
             expires=found.exp,
@@ -145,56 +146,21 @@ class Users:
         if rule.scopes is None or rule.scopes not in found.claims:
             return None
         stated = found.claims[rule.scopes]
-        names = set(stated.split(" ")) if isinstance(stated, str) else set(_texts(stated))
+        names = set(stated.split(" ")) if isinstance(stated, str) else set(texts(stated))
         resources = self._registry.resources.values()
         return frozenset(Right(entry.url, scope) for entry in resources for scope in entry.scopes if scope in names)
-
-
-def _keys(rule: UserRule, clock: Clock, folder: Path) -> KeyFor:
-    is_file = rule.jwks != DISCOVER and not rule.jwks.startswith(("https://", "http://"))
-    keys = issuer_keys(
-        rule.issuer,
-        clock=clock,
-        jwks=str(folder / rule.jwks) if is_file else rule.jwks,
-        ca_file=str(folder / rule.ca_file) if rule.ca_file else "",
-        private_network=rule.private_network,
-    )
-    return keys.key_for
-
-
-def _check_id_token(found: ForeignClaims, rule: UserRule) -> None:
-    """An access token that calls itself a JWT is not taken for an ID token, nor a logout token (RFC 8725 §3.12)."""
-    told = (_NO_ID_TOKEN - {rule.scopes}) & found.claims.keys()
-    if told or found.claims.get("typ", "ID") != "ID":  # a claim by which one well-known issuer tells its kinds apart
-        raise InvalidToken("the token is no ID token", code=WRONG_KIND)
 
 
 def _user(found: ForeignClaims, rule: UserRule) -> str:
     subject = found.claims.get(rule.subject)
     if not isinstance(subject, str):
-        raise _malformed("the claim of the subject is missing or is no text")
+        raise malformed("the claim of the subject is missing or is no text")
     if rule.subject == "email" and found.claims.get("email_verified") is not True:
-        raise _malformed("the issuer has not verified the address that would name the user")
+        raise malformed("the issuer has not verified the address that would name the user")
     try:
         return user_id(rule.alias, subject)
     except InvalidRequest as error:
-        raise _malformed(str(error)) from None
-
-
-def _groups(found: ForeignClaims, rule: UserRule) -> tuple[str, ...]:
-    """A list of texts, or one. Groups that are kept elsewhere would hide what a policy forbids: refused."""
-    elsewhere = found.claims.get("_claim_names")
-    if not rule.groups:
-        return ()
-    if isinstance(elsewhere, dict) and rule.groups in elsewhere:
-        raise _malformed("the issuer left the user's groups out because there are too many")
-    if rule.groups not in found.claims:
-        return ()
-    stated = found.claims[rule.groups]
-    groups = (stated,) if isinstance(stated, str) else tuple(dict.fromkeys(_texts(stated)))
-    if len(groups) > MAX_GROUPS or not all(0 < len(group) <= MAX_GROUP for group in groups):
-        raise _malformed(f"there are more than {MAX_GROUPS} groups, or one is empty or too long")
-    return groups
+        raise malformed(str(error)) from None
 
 
 def _sign_in(found: ForeignClaims, rule: UserRule, now: float) -> SignIn:
@@ -202,20 +168,10 @@ def _sign_in(found: ForeignClaims, rule: UserRule, now: float) -> SignIn:
     try:
         stated = wire_claims.sign_in(found.claims)
     except InvalidToken as error:
-        raise _malformed(str(error)) from None
+        raise malformed(str(error)) from None
     began = stated.auth_time if stated.auth_time is not None else found.iat
     if began is None or began > now + LEEWAY:
-        raise _malformed("the user signed in at a time that is still to come")
+        raise malformed("the user signed in at a time that is still to come")
     if now - began > rule.max_auth_age:
         raise InvalidToken("the user signed in too long ago (max_auth_age)", code=SIGNED_IN_TOO_LONG_AGO)
     return stated
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _malformed("a claim is neither a text nor a list of texts")
-    return tuple(value)
-
-
-def _malformed(reason: str) -> InvalidToken:
-    return InvalidToken(reason, code=MALFORMED)

@@ -27,6 +27,8 @@ class ResourceEntry:
     introspection: tuple[str, ...] = ()
     tools: Mapping[str, frozenset[str]] = field(default_factory=dict)  # tool -> scopes of one operation
     framework_tools: frozenset[str] = frozenset()  # run without a scope, recorded
+    agent: str | None = None  # id of the agent whose own audience this is: it may redeem what is onward
+    a2a: str | None = None  # the binding of A2A spoken there, where the agent has a card
 
     @property
     def rights(self) -> frozenset[Right]:

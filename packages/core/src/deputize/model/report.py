@@ -34,3 +34,13 @@ class Report:
     call_id: str | None = None
     code: str | None = None
     scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejections:
+    """Requests at a resource that no caller could be named for: how many, why, and from which address."""
+
+    resource: str
+    code: str
+    client: str
+    count: int

@@ -91,6 +91,20 @@ class HandOffRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RedeemRequest:
+    """A child of the session behind an invitation, for the agent that the invitation is for.
+
+    `invitation` is an access token whose audience is that agent's own, issued with rights to go onward.
+    """
+
+    invitation: str = field(repr=False)
+    requested: frozenset[Right] | None = None
+    ttl: int | None = None
+    task: str | None = None
+    key: str | None = None  # None: one session for each invitation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRequest:
     """A token for one resource and the scopes of one operation. `mode` ON_BEHALF_OF keeps the session's."""
 

@@ -287,6 +287,7 @@ def _digest(registry: Registry, ests: Mapping[str, Est], entities: EntityStore, 
                 "introspection": sorted(resource.introspection),
                 "tools": {tool: sorted(scopes) for tool, scopes in resource.tools.items()},
                 "framework": sorted(resource.framework_tools),
+                **({} if resource.agent is None else {"agent": resource.agent, "a2a": resource.a2a}),
             }
             for resource in registry.resources.values()
         },

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Final
 
-from deputize.authority.reported import record_rejections
+from deputize.model.report import Rejections
 from deputize.model.revocation import Kind
 from deputize.store.opening import is_postgres
 from deputize.verifier import FileSource, RevocationSet, Verifier
 
 if TYPE_CHECKING:
     from deputize.authority.parts import Parts
+    from deputize.client.engine import RemoteEngine
     from deputize.facade.authority import Authority
     from deputize.model.revocation import RevocationEntry, RevocationView
     from deputize.store.protocol import ReadTx
@@ -27,6 +28,9 @@ def verifier_for(authority: "Authority", resource: str, *, bound: float = BOUND)
     (a store in memory or in PostgreSQL, or keys that an anchor endorsed), from the authority itself.
     `bound`: seconds; what is known of revocations and is older is not believed.
     """
+    remote = authority.remote
+    if remote is not None:
+        return _over_http(authority.issuer, remote, resource, bound)
     parts = authority.embedded("its store").parts
     url = parts.rules.configuration.store_url
     if url.endswith(_MEMORY) or is_postgres(url) or parts.keys.anchor.name != "none":
@@ -38,7 +42,17 @@ def verifier_for(authority: "Authority", resource: str, *, bound: float = BOUND)
 
 def report_rejections(authority: "Authority", *, resource: str, code: str, client: str, count: int) -> None:
     """Record requests at `resource` that no caller could be named for. `client`: an address; bound how often."""
-    record_rejections(authority.embedded("its store").parts, resource=resource, code=code, client=client, count=count)
+    authority.engine.record_rejections(Rejections(resource=resource, code=code, client=client, count=count))
+
+
+def _over_http(issuer: str, remote: "RemoteEngine", resource: str, bound: float) -> Verifier:
+    """Keys and revocations by HTTP: nothing is asked when a token comes. The feed's reader is this workload."""
+    from deputize.client.feed import HttpRevocations  # noqa: PLC0415  # an embedded authority needs neither
+    from deputize.client.jwks import HttpKeys  # noqa: PLC0415  # the same
+
+    clock = remote.clock
+    revocations = HttpRevocations(issuer, auth=remote.credentials, bound=bound, clock=clock)
+    return Verifier(issuer, resource, keys=HttpKeys(issuer, clock=clock), revocations=revocations, clock=clock)
 
 
 class _InProcess:

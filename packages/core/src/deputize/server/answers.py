@@ -10,6 +10,9 @@ from deputize.model.failure import AuthorityUnavailable, DeputizeError, Integrit
 from deputize.wire import error_answer
 from deputize.wire.json_strict import dumps
 
+UNAUTHORIZED = 401
+_TOO_MANY = 429
+_UNREAD = frozenset({"too_large", "too_slow", "disconnected"})
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BEFORE_AUTHENTICATION = frozenset({"invalid_client"})
 
@@ -24,25 +27,23 @@ def members(**told: object) -> Response:
     return json(dumps(told))
 
 
-def refusal(error: DeputizeError, *, authenticated: bool) -> Response:
-    """The refusal of a request. A failure of the store is told as unavailability, without what failed."""
+def refusal(error: DeputizeError, *, authenticated: bool, status: int | None = None) -> Response:
+    """The refusal of a request. A failure of the store is told as unavailability, without what failed.
+
+    `status` takes the place of the one that the table of `deputize.errors` names.
+    """
     if isinstance(error, StoreError | IntegrityError):
         shown = AuthorityUnavailable("the authority cannot decide now; nothing was permitted")
         shown.reference = error.reference
         error = shown
     answer = oauth_error(error)
-    status = _TOO_MANY if error.code == "rate_limited" else answer.status
+    status = _TOO_MANY if error.code == "rate_limited" else status or answer.status
     headers: dict[str, str] = {}
     if isinstance(error, AuthorityUnavailable):
         headers["Retry-After"] = str(math.ceil(error.retry_after or 1))
-    if answer.status == _UNAUTHORIZED:
+    if status == UNAUTHORIZED:
         headers["WWW-Authenticate"] = f'DPoP error="{answer.error}"'
     if error.code in _UNREAD:  # what is left of the request would be taken for the next one
         headers["Connection"] = "close"
     tells = authenticated and answer.error not in _BEFORE_AUTHENTICATION
     return json(error_answer.encode(error, answer.error, authenticated=tells), status=status, headers=headers)
-
-
-_UNREAD = frozenset({"too_large", "too_slow", "disconnected"})
-_UNAUTHORIZED = 401
-_TOO_MANY = 429

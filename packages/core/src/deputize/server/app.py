@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -16,31 +17,37 @@ from starlette.routing import Route
 
 from deputize.audit.checkpoint import origin_of
 from deputize.authority.client_auth import Authenticated
+from deputize.authority.client_documents import documents as documents_of
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import Bundles, EvidenceKeys
 from deputize.authority.feed import Feed
 from deputize.authority.log_keys import log_key, publish_log_key
-from deputize.model.failure import DeputizeError
+from deputize.model.failure import DeputizeError, InvalidToken
 from deputize.model.request import Client
-from deputize.server import answers, asking, holding, identities, status, token
+from deputize.model.session import Node
+from deputize.server import answers, asking, documents, holding, identities, status, token
+from deputize.server.desk import routes_of
 from deputize.server.feed import FeedEndpoints
 from deputize.server.feed_hub import FeedHub
 from deputize.server.figures import Figures
 from deputize.server.incoming import Incoming, read
 from deputize.server.limits import Limits
+from deputize.server.operators import ERRANDS
 from deputize.server.outer import Outer, Standing
 from deputize.server.rate import Buckets
-from deputize.server.service import Service
+from deputize.server.service import OF_OUR_KEYS, Holder, Service
 from deputize.server.spans import Spans, no_spans
 from deputize.server.strangers import Strangers
 from deputize.server.trace import trace_of
 from deputize.server.upkeep import Upkeep
 from deputize.wire.json_strict import dumps
 from deputize.wire.metadata import WELL_KNOWN
+from deputize.wire.token_exchange import single
 from deputize.wire.workload_grants import GRANTS
 
 Plain = Callable[[Service, Incoming], Response]
 Form = Callable[[Service, Incoming, list[tuple[str, str]], Authenticated], Response]
+Held = Callable[[Service, Incoming, Holder], Response]
 
 
 PUBLIC: Final = frozenset({"/jwks", "/healthz", "/readyz", "/metrics", "/openapi.json", WELL_KNOWN})
@@ -56,7 +63,7 @@ def create_app(
     """
     bounds = limits or Limits()
     parts = engine.parts
-    keys = EvidenceKeys(clock=parts.clock, bundles=bundles)
+    keys = EvidenceKeys(clock=parts.clock, bundles=bundles, documents=documents_of(parts))
     clients = Buckets(bounds.rate, parts.clock.monotonic)
     service = Service(engine=engine, base=parts.issuer, evidence_keys=keys, clients=clients)
     slots = anyio.CapacityLimiter(bounds.threads)
@@ -84,29 +91,37 @@ def create_app(
                 return await anyio.to_thread.run_sync(run, service, incoming, limiter=slots)
             except DeputizeError as error:
                 trace_of(request).refused(error)
-                return answers.refusal(error, authenticated=True)
+                return answers.refusal(error, authenticated=False)
 
         return Route(path, endpoint, methods=[method])
 
     def form(path: str, run: Form) -> Route:
         return route(path, "POST", _after_authentication(run))
 
+    def held(path: str, method: str, run: Held, *, lapsed: bool = True) -> Route:
+        return route(path, method, _after_proof(run, lapsed=lapsed))
+
+    well_known = [WELL_KNOWN, *([WELL_KNOWN + tail] if (tail := urlsplit(parts.issuer).path.rstrip("/")) else [])]
     routes = [
         route("/token", "POST", _token),
         form("/introspect", asking.introspect),
         form("/revoke", asking.revoke),
         form("/registry", asking.registry),
         form("/reports", asking.report),
-        route("/calls", "POST", holding.call),
-        route("/notes", "POST", holding.note),
-        route("/session", "GET", holding.state),
-        route("/session/tree", "GET", holding.tree),
-        route("/session/close", "POST", holding.close),
-        route("/session/revoke", "POST", holding.revoke),
+        form("/rejections", asking.rejections),
+        held("/calls", "POST", holding.call, lapsed=False),
+        held("/notes", "POST", holding.note),
+        held("/session", "GET", holding.state),
+        held("/session/tree", "GET", holding.tree),
+        held("/session/close", "POST", holding.close),
+        held("/session/revoke", "POST", holding.revoke),
         Route("/jwks", feed.jwks, methods=["GET"]),
         Route("/revocations", feed.revocations, methods=["POST"]),
         Route("/checkpoint", feed.checkpoint, methods=["POST"]),
-        route(WELL_KNOWN, "GET", status.metadata),
+        route(documents.CARD, "GET", documents.card),
+        route(documents.CLIENT, "GET", documents.client),
+        *routes_of(ERRANDS, engine, limit=bounds.max_body, limiter=slots),
+        *(route(path, "GET", status.metadata) for path in well_known),
         route("/openapi.json", "GET", status.description),
         route("/healthz", "GET", status.healthy),
         Route("/readyz", status.readiness(engine, standing), methods=["GET"]),
@@ -127,6 +142,7 @@ def create_app(
         exception_handlers={HTTPException: _unknown},
         lifespan=_kept_up(upkeep),
     )
+    app.router.redirect_slashes = False  # a redirect would go where the Host header says, and the form with it
     app.state.hub = hub  # to be stopped before connections are waited for
     app.state.standing = standing
     return app
@@ -167,21 +183,47 @@ def _after_authentication(run: Form) -> Plain:
             incoming.trace.refused(error)
             return answers.refusal(error, authenticated=incoming.trace.agent is not None)
         try:
+            single(items)
             return run(service, incoming, items, who)
         except DeputizeError as error:
-            incoming.trace.refused(error)
-            return answers.refusal(error, authenticated=True)
+            return _refused(service, incoming, who.client, error)
 
     return endpoint
+
+
+def _after_proof(run: Held, *, lapsed: bool) -> Plain:
+    """The same for whoever speaks for a session: nothing is told before the proof of its key (RFC 9449 §7.1)."""
+
+    def endpoint(service: Service, incoming: Incoming) -> Response:
+        try:
+            holder = service.holder(incoming)
+        except InvalidToken as error:
+            incoming.trace.refused(error)
+            return answers.refusal(error, authenticated=error.code in OF_OUR_KEYS, status=answers.UNAUTHORIZED)
+        try:
+            service.check(holder, lapsed=lapsed)
+            return run(service, incoming, holder)
+        except DeputizeError as error:
+            return _refused(service, incoming, holder.client, error, holder.node)
+
+    return endpoint
+
+
+def _refused(
+    service: Service, incoming: Incoming, client: Client, error: DeputizeError, node: Node | None = None
+) -> Response:
+    incoming.trace.refused(error)
+    return answers.refusal(service.recorded(client, error, node), authenticated=True)
 
 
 def _token(service: Service, incoming: Incoming) -> Response:
     """A workload that has no name yet shows evidence; everybody else authenticates first."""
     try:
         items = incoming.form()
-        grant = token.grant_type(items)
-        if grant in GRANTS:
-            return identities.attested(service, incoming, items, grant)
+        grants = [value for name, value in items if name == "grant_type"]
+        if len(grants) == 1 and grants[0] in GRANTS:
+            single(items)
+            return identities.attested(service, incoming, items, grants[0])
     except DeputizeError as error:
         incoming.trace.refused(error)
         return answers.refusal(error, authenticated=False)

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from deputize.authority.client_auth import Authenticated
 from deputize.authority.visible import answer_for, hosted, is_resource, registry_for
 from deputize.model.failure import InvalidRequest, NotFound
-from deputize.model.report import Report
+from deputize.model.report import Rejections, Report
 from deputize.model.revocation import Kind
 from deputize.server import answers
 from deputize.server.holding import only, text, texts
@@ -16,7 +16,8 @@ from deputize.wire.json_strict import loads
 from deputize.wire.registry_answer import RegistryAnswer
 
 Items = list[tuple[str, str]]
-REPORT = "report"
+REPORT, REJECTIONS = "report", "rejections"
+MAX_COUNT = 1_000_000_000
 
 
 def introspect(service: Service, incoming: Incoming, items: Items, who: Authenticated) -> Response:
@@ -80,4 +81,19 @@ def report(service: Service, incoming: Incoming, items: Items, who: Authenticate
             scopes=texts(body, "scopes"),
         )
     )
+    return answers.members()
+
+
+def rejections(service: Service, incoming: Incoming, items: Items, who: Authenticated) -> Response:
+    """`POST /rejections`: requests at a resource of the client's that it could name no caller for; a bounded count."""
+    del incoming
+    body = loads(next((value for name, value in items if name == REJECTIONS), "").encode(), refuse=InvalidRequest)
+    only(body, {"resource", "code", "client", "count"})
+    resource, count = text(body, "resource"), body.get("count")
+    if not is_resource(service.engine.parts, who.client, resource):
+        raise NotFound("no such resource is yours")
+    if type(count) is not int or not 0 < count <= MAX_COUNT:
+        raise InvalidRequest("count is a number above 0")
+    told = Rejections(resource=resource, code=text(body, "code"), client=text(body, "client"), count=count)
+    service.engine.record_rejections(told)
     return answers.members()

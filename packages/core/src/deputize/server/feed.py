@@ -19,6 +19,7 @@ from deputize.model.failure import DeputizeError, InvalidRequest
 from deputize.model.request import Client
 from deputize.server import answers
 from deputize.server.feed_hub import FeedHub, log
+from deputize.server.incoming import BODY
 from deputize.server.rate import RATE_LIMITED
 from deputize.wire.feed import CONTENT_TYPE, answer_json
 from deputize.wire.json_strict import dumps
@@ -31,6 +32,7 @@ _UNAVAILABLE: Final = 503
 _KEPT: Final = 1.0  # seconds for which the key set is not read again from a store that nobody wrote to
 _MAX_DIGITS: Final = 16
 _NO_STORE: Final = {"Cache-Control": "no-store"}
+_CHALLENGE: Final = {"WWW-Authenticate": 'DPoP error="invalid_client"'}  # RFC 9110 §11.6.1
 
 
 class Keys(Protocol):
@@ -159,7 +161,7 @@ def _refused(error: DeputizeError) -> Response:
     """Whoever did not prove who it is learns nothing else, unless nobody could be asked."""
     if oauth_error(error).status == _UNAVAILABLE:
         return failed(error)
-    return JSONResponse({"error": "invalid_client"}, status_code=401, headers=_NO_STORE)
+    return JSONResponse({"error": "invalid_client"}, status_code=401, headers=_NO_STORE | _CHALLENGE)
 
 
 async def _gone(receive: Receive) -> None:
@@ -171,7 +173,9 @@ async def _parameters(request: Request) -> tuple[int, bool]:
     """`after` (or `Last-Event-ID`) and `wait`, from the query or a form. Raises InvalidRequest."""
     given = parse_qs(request.url.query, keep_blank_values=True)
     if request.method == "POST" and request.headers.get("content-type", "").partition(";")[0].strip() == FORM:
-        for name, values in parse_qs((await request.body()).decode("utf-8", "replace")).items():
+        read = getattr(request.state, BODY, None)  # by whoever asked who it is
+        body = await request.body() if read is None else read
+        for name, values in parse_qs(body.decode("utf-8", "replace")).items():
             given.setdefault(name, []).extend(values)
     after, waits = given.get("after", []), given.get("wait", ["1"])
     if len(after) > 1 or len(waits) != 1 or waits[0] not in {"0", "1"}:

@@ -39,9 +39,9 @@ NOTES: Final = frozenset(
 _OUTCOMES: Final = frozenset({"done", "failed", "noted"})
 
 
-def call(service: Service, incoming: Incoming) -> Response:
+def call(service: Service, incoming: Incoming, holder: Holder) -> Response:
     """`POST /calls`: permission for one tool call, before its body runs."""
-    holder, told = service.holder(incoming), incoming.json()
+    told = incoming.json()
     only(told, {"tool", "resource", "scopes", "call_id", "arguments", "to"})
     arguments = text(told, "arguments", None)
     permitted = service.engine.permit_call_of(
@@ -59,9 +59,9 @@ def call(service: Service, incoming: Incoming) -> Response:
     return answers.members(seq=permitted.seq, policies=list(permitted.policies))
 
 
-def note(service: Service, incoming: Incoming) -> Response:
+def note(service: Service, incoming: Incoming, holder: Holder) -> Response:
     """`POST /notes`: what came of something. Needs no live session: what happened is written down."""
-    holder, told = service.holder(incoming, lapsed=True), incoming.json()
+    told = incoming.json()
     only(told, {"kind", "outcome", "tool", "call_id", "resource", "code", "detail"})
     kind, outcome = text(told, "kind"), text(told, "outcome")
     if kind not in NOTES or outcome not in _OUTCOMES:
@@ -82,26 +82,28 @@ def note(service: Service, incoming: Incoming) -> Response:
     return answers.members(seq=seq)
 
 
-def state(service: Service, incoming: Incoming) -> Response:
+def state(service: Service, incoming: Incoming, holder: Holder) -> Response:
     """`GET /session`: the state of the presented session."""
-    holder = service.holder(incoming, lapsed=True)
+    del incoming
     return answers.members(sid=holder.node.sid, state=service.engine.state(holder.node))
 
 
-def tree(service: Service, incoming: Incoming) -> Response:
+def tree(service: Service, incoming: Incoming, holder: Holder) -> Response:
     """`GET /session/tree`: the presented session and all below it."""
-    return answers.json(service.engine.tree(service.holder(incoming, lapsed=True).node).to_json())
+    del incoming
+    return answers.json(service.engine.tree(holder.node).to_json())
 
 
-def close(service: Service, incoming: Incoming) -> Response:
+def close(service: Service, incoming: Incoming, holder: Holder) -> Response:
     """`POST /session/close`: an orderly end of the presented session and all below."""
-    service.engine.close_session(service.holder(incoming, lapsed=True).node)
+    del incoming
+    service.engine.close_session(holder.node)
     return answers.members(closed=True)
 
 
-def revoke(service: Service, incoming: Incoming) -> Response:
+def revoke(service: Service, incoming: Incoming, holder: Holder) -> Response:
     """`POST /session/revoke`: a holder cuts off its own session, or one below it."""
-    holder, told = service.holder(incoming, lapsed=True), incoming.json()
+    told = incoming.json()
     only(told, {"reason", "sid"})
     target = text(told, "sid", None) or holder.node.sid
     _check_below(service, holder, target)

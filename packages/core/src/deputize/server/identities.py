@@ -30,17 +30,20 @@ def attested(service: Service, incoming: Incoming, items: list[tuple[str, str]],
     return _answer(service, identity)
 
 
-def hosted(service: Service, incoming: Incoming, client: Client, request: TokenExchangeRequest) -> Response:
-    """An authenticated workload: for an agent that it hosts (`audience`), else its own identity anew."""
+def check_hosted(service: Service, client: Client, request: TokenExchangeRequest) -> None:
+    """An identity is asked for with the client's own. Raises InvalidRequest, InvalidToken."""
     if request.subject_token_type != JWT or request.actor_token is not None:
         raise InvalidRequest("an identity is asked for with the workload's own, as subject token")
     if service.engine.identity_claims(request.subject_token).sub != client.agent:
         raise InvalidToken("an identity is asked for with the client's own", code="wrong_presenter")
-    jkt = service.proved_key(incoming)
+
+
+def hosted(service: Service, incoming: Incoming, client: Client, agent: str | None, jkt: str) -> Response:
+    """An authenticated workload: for an agent that it hosts, else its own identity anew, over the proved key."""
     jwk, parts = _shown_key(incoming), service.engine.parts
-    if request.audience is None:
+    if agent is None:
         return _answer(service, workloads.renew(parts, client, jwk=jwk, jkt=jkt))
-    return _answer(service, workloads.identify(parts, client, request.audience, jwk=jwk, jkt=jkt))
+    return _answer(service, workloads.identify(parts, client, agent, jwk=jwk, jkt=jkt))
 
 
 def _answer(service: Service, identity: WorkloadIdentity) -> Response:

@@ -13,6 +13,8 @@ from deputize.wire.json_strict import loads
 from deputize.wire.token_exchange import form_items
 
 _JSON_DEPTH = 8
+_MAX_DIGITS = 12  # of a length
+BODY = "deputize_body"  # of a request's state: what was read, since a body is read once
 PEER = "deputize.peer"  # of a request's state, set by the protocol that accepted its connection
 
 
@@ -39,11 +41,17 @@ class Incoming:
         """The object of a JSON body. Raises InvalidRequest."""
         if self.content_type.partition(";")[0].strip().lower() != "application/json":
             raise InvalidRequest("the body is JSON (application/json)")
+        if b"\\u0000" in self.body:
+            raise InvalidRequest("no text holds NUL")
         return loads(self.body, max_depth=_JSON_DEPTH, refuse=InvalidRequest)
 
 
 async def read(request: Request, *, limit: int, patience: float = BODY_TIMEOUT) -> Incoming:
-    """Read a request. `limit`: bytes of its body, `patience`: seconds for it. Raises InvalidRequest, InvalidToken."""
+    """Read a request. `limit`: bytes of its body; `patience`: seconds until it is whole.
+
+    Its path is what was asked for, below where the application is mounted; the Host header has no say in it. Raises
+    InvalidRequest, InvalidToken.
+    """
     trace = trace_of(request)
     authorizations = request.headers.getlist("authorization")
     proofs = request.headers.getlist("dpop")
@@ -51,11 +59,13 @@ async def read(request: Request, *, limit: int, patience: float = BODY_TIMEOUT) 
         raise InvalidRequest("a request authenticates once")
     if len(proofs) > 1 or any("," in proof for proof in proofs):
         raise InvalidToken("there is exactly one DPoP header (RFC 9449 §4.3)", code="invalid_dpop_proof")
+    body = await _in_time(request, limit, patience)
+    setattr(request.state, BODY, body)
     return Incoming(
         method=request.method,
-        path=request.url.path,
+        path=str(request.scope["path"]).removeprefix(request.scope.get("root_path", "")),
         content_type=request.headers.get("content-type", ""),
-        body=await _in_time(request, limit, patience),
+        body=body,
         authorization=authorizations[0] if authorizations else None,
         proof=proofs[0] if proofs else None,
         query=tuple(request.query_params.multi_items()),
@@ -79,7 +89,7 @@ async def _in_time(request: Request, limit: int, patience: float) -> bytes:
 async def _body(request: Request, limit: int) -> bytes:
     """At most `limit` bytes; more is refused before it is kept."""
     said = request.headers.get("content-length", "0")
-    if not said.isdigit() or int(said) > limit:
+    if not (said.isascii() and said.isdigit()) or len(said) > _MAX_DIGITS or int(said) > limit:
         raise _too_large(limit)
     read = bytearray()
     async for part in request.stream():

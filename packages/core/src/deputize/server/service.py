@@ -3,18 +3,33 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final, NoReturn
 
+from deputize.authority.cards import Cards
 from deputize.authority.client_auth import Authenticated, authenticate
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import EvidenceKeys
-from deputize.model.failure import InvalidToken, NotFound
+from deputize.authority.refusal import Case, decided
+from deputize.authority.visible import hosted
+from deputize.model.failure import (
+    AttestationFailed,
+    AuthorityUnavailable,
+    DeputizeError,
+    InvalidToken,
+    NotFound,
+    StoreError,
+)
 from deputize.model.request import Client
+from deputize.model.revocation import Kind
 from deputize.model.session import Node
 from deputize.model.token import SessionClaims
 from deputize.server.incoming import Incoming
 from deputize.server.rate import Buckets
 from deputize.wire import client_assertion, dpop
+from deputize.wire.jws import peek
 
+# What may be told of a token before its holder is known: anybody reads it in the authority's own key set.
+OF_OUR_KEYS: Final = frozenset({"key_revoked", "unknown_key"})
 _PROOFS = "dpop"  # proofs are spent under one name: their digest holds key, method and URL
 
 
@@ -35,6 +50,7 @@ class Service:
     engine: Engine
     base: str
     evidence_keys: EvidenceKeys
+    cards: Cards = field(default_factory=Cards)
     clients: Buckets = field(default_factory=lambda: Buckets(0, time.monotonic))
 
     @property
@@ -69,26 +85,26 @@ class Service:
             htu=self.url(incoming),
             access_token=access_token,
             jkt=jkt,
-            now=self.engine.parts.now(),
+            now=self.engine.parts.clock.now(),  # freshness is between two clocks; the authority's time may be ahead
             spend=lambda digest, until: store.write(lambda tx: tx.spend(_PROOFS, digest, until)),
         )
 
-    def holder(self, incoming: Incoming, *, lapsed: bool = False) -> Holder:
+    def holder(self, incoming: Incoming) -> Holder:
         """Who holds the session that the request speaks for: its token in the DPoP scheme, its key by a proof.
 
-        `lapsed`: a token that has expired will do, for what permits nothing.
+        The token may have expired: that is told to nobody but its holder, by `check`.
         """
         scheme, _, token = (incoming.authorization or "").partition(" ")
         if scheme.lower() != "dpop" or not token:
             raise unauthenticated()
         try:
-            claims = self.engine.session_token(token, lapsed=lapsed)
+            claims = self.engine.session_token(token, lapsed=True)
             jkt = self.proved_key(incoming, jkt=claims.jkt, access_token=token)
             node = self.engine.session(claims.sid)
         except NotFound:
             raise unauthenticated() from None
         except InvalidToken as error:
-            if error.code in {"key_revoked", "token_revoked", "unknown_key", "token_expired", "invalid_dpop_proof"}:
+            if error.code in {*OF_OUR_KEYS, "invalid_dpop_proof"}:
                 raise
             raise unauthenticated() from None
         client = Client(agent=node.agent, jkt=jkt, workload=node.workload, attestation=node.attestation)
@@ -96,6 +112,41 @@ class Service:
         trace.agent, trace.sid, trace.txn = node.agent, node.sid, node.txn
         self.clients.take(node.agent)
         return Holder(token=token, claims=claims, node=node, client=client)
+
+    def check(self, holder: Holder, *, lapsed: bool) -> None:
+        """What was revoked speaks for nobody, and what permits something needs a token and a host of now.
+
+        `lapsed`: a token that has expired will do. Raises InvalidToken, AttestationFailed.
+        """
+        parts = self.engine.parts
+        kid = peek(holder.token).kid or ""
+        found = parts.store.read(lambda tx: tx.revoked_among([holder.claims.jti, kid]))
+        revoked = {(entry.kind, entry.id) for entry in found}
+        if (Kind.KEY, kid) in revoked:
+            raise InvalidToken("the key that signed this token was revoked", code="key_revoked")
+        if (Kind.TOKEN, holder.claims.jti) in revoked:
+            raise InvalidToken("this token was revoked; the session itself was not", code="token_revoked")
+        if lapsed:
+            return
+        if parts.now() >= holder.claims.exp:
+            raise InvalidToken("the session token has expired", code="token_expired")
+        if holder.client.agent not in hosted(parts, holder.client):
+            raise AttestationFailed("no rule of now lets this workload host this agent")
+
+    def recorded(self, client: Client, error: DeputizeError, node: Node | None = None) -> DeputizeError:
+        """The refusal to be told to an authenticated client: `error`, which is recorded now if no step did (I16)."""
+        if error.reference is not None or isinstance(error, StoreError | AuthorityUnavailable):
+            return error
+        parts = self.engine.parts
+        case = Case("request.denied", client, parts.rules, node=node)
+
+        def refused() -> NoReturn:
+            raise error
+
+        try:
+            decided(parts, case, refused)
+        except DeputizeError as told:
+            return told
 
 
 def unauthenticated() -> InvalidToken:

@@ -10,7 +10,7 @@ from deputize.authority.client_auth import Authenticated, asserted_user
 from deputize.authority.opening import Opened
 from deputize.authority.refusal import Case, decided
 from deputize.model.failure import DeputizeError, InvalidRequest, InvalidToken
-from deputize.model.request import AccessRequest, Client, HandOffRequest, RootRequest
+from deputize.model.request import AccessRequest, Client, HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.resource import Right, check_resource, parse_scope, rights_of
 from deputize.model.session import Evidence, Mode
 from deputize.server import answers, identities
@@ -19,12 +19,27 @@ from deputize.server.service import Service
 from deputize.wire import terms as wire_terms
 from deputize.wire import token_exchange as tx
 from deputize.wire.access_answer import AccessAnswer
+from deputize.wire.foreign_token import claimed_issuer
 from deputize.wire.session_answer import SessionAnswer
 from deputize.wire.terms import Terms
 from deputize.wire.thumbprint import thumbprint
 
 CLIENT_CREDENTIALS: Final = "client_credentials"
 _USERS: Final = frozenset({tx.ACCESS_TOKEN, tx.ID_TOKEN, tx.JWT})
+# Passed over in silence they would make a session of another kind than was asked for (A-08).
+_OF_AN_EXCHANGE: Final = frozenset(
+    {
+        "subject_token",
+        "subject_token_type",
+        "actor_token",
+        "actor_token_type",
+        "audience",
+        "requested_token_type",
+        wire_terms.USER,
+        wire_terms.REASON,
+        wire_terms.ONWARD,
+    }
+)
 Items = Sequence[tuple[str, str]]
 T = TypeVar("T")
 
@@ -54,7 +69,7 @@ def grant_type(items: Items) -> str:
 
 
 def token(service: Service, incoming: Incoming, items: list[tuple[str, str]], who: Authenticated) -> Response:
-    """Answer a token request of an authenticated client. What the form lacks is recorded like any refusal."""
+    """Answer a token request of an authenticated client. Whoever calls this records what is refused."""
     kinds: dict[str, Callable[[Asked], Response]] = {tx.GRANT_TYPE: _exchange, CLIENT_CREDENTIALS: _own_behalf}
     kind = kinds.get(grant_type(items))
     if kind is None:
@@ -71,12 +86,17 @@ def _exchange(asked: Asked) -> Response:
         if request.subject_token_type == tx.SESSION:
             return _hand_off(asked, request)
         return _root(asked, request)
-    return _read(asked, lambda: identities.hosted(asked.service, asked.incoming, asked.client, request))
+    _read(asked, lambda: identities.check_hosted(asked.service, asked.client, request))
+    jkt = _read(asked, lambda: asked.service.proved_key(asked.incoming))
+    return identities.hosted(asked.service, asked.incoming, asked.client, request.audience, jkt)
 
 
 def _own_behalf(asked: Asked) -> Response:
     """A session of the client's own (SELF): there is no subject but the agent itself (RFC 6749 §4.4)."""
-    scope = next((value for name, value in asked.items if name == "scope"), None)
+    given = {name: value for name, value in asked.items if value}
+    if not _OF_AN_EXCHANGE.isdisjoint(given) or given.get(tx.MODE_PARAMETER, Mode.SELF) != Mode.SELF:
+        raise _refused(asked, InvalidRequest("client_credentials is the agent itself: no subject, actor or other mode"))
+    scope = given.get("scope")
     resources = tuple(value for name, value in asked.items if name == "resource" and value)
     rights = _read(asked, lambda: _rights(asked.terms, scope, resources))
     return _opened(asked, _root_request(asked.terms, rights, mode=Mode.SELF, evidence=Evidence.AGENT))
@@ -86,6 +106,8 @@ def _root(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
     """A user starts a task, by the user's own token or by the word of the agent that signed it."""
     if request.actor_token is not None:
         raise _refused(asked, InvalidRequest("the one who starts is the client itself: no actor token"))
+    if _invites(asked, request):
+        return _redeemed(asked, request)
     rights = _rights_of(asked, request)
     root = _root_request(asked.terms, rights, mode=request.mode, evidence=Evidence.TOKEN)
     if request.subject_token_type in _USERS:
@@ -95,6 +117,29 @@ def _root(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
         )
     user = _read(asked, lambda: asserted_user(asked.service.engine.parts, asked.who, request.subject_token))
     return _opened(asked, replace(root, user=user, evidence=Evidence.ASSERTED))
+
+
+def _redeemed(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
+    """A child by invitation: the client is who it is for, and the child is bound to its own key."""
+    if request.mode is not Mode.ON_BEHALF_OF:
+        raise _refused(asked, InvalidRequest("an invitation opens a session on behalf of its subject, no other"))
+    rights = _rights_of(asked, request)
+    _prove(asked, asked.client.jkt)
+    terms = asked.terms
+    opened = asked.service.engine.redeem_of(
+        asked.client,
+        RedeemRequest(
+            invitation=request.subject_token, requested=rights, ttl=terms.ttl, task=terms.task, key=terms.key
+        ),
+    )
+    return _session(asked, opened)
+
+
+def _invites(asked: Asked, request: tx.TokenExchangeRequest) -> bool:
+    """Whether the subject token says that it is an access token of this authority's own."""
+    if request.subject_token_type != tx.ACCESS_TOKEN:
+        return False
+    return _read(asked, lambda: claimed_issuer(request.subject_token)) == asked.service.engine.parts.issuer
 
 
 def _opened(asked: Asked, request: RootRequest) -> Response:
@@ -117,7 +162,7 @@ def _hand_off(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
         HandOffRequest(
             subject_token=request.subject_token,
             actor_token=actor_token,
-            to=actor.sub,
+            to=request.audience or actor.sub,  # a name that nobody bears is refused by the authority, and recorded
             mode=request.mode,
             requested=rights,
             ttl=asked.terms.ttl,
@@ -135,6 +180,11 @@ def _access(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
         raise _refused(asked, InvalidToken("access comes from a session token", code="wrong_type"))
     if request.actor_token is not None:
         raise _refused(asked, InvalidRequest("an access appends no actor: the session's own agent asks"))
+    if terms.rights is not None:
+        raise _refused(
+            asked,
+            InvalidRequest("access is asked for by resource and scope", code="invalid_authorization_details"),
+        )
     if request.scope is None:
         raise _refused(asked, InvalidRequest("scope is missing; none never means all", code="invalid_scope"))
     resource = request.resource or request.audience or ""
@@ -185,6 +235,14 @@ def _root_request(terms: Terms, rights: frozenset[Right], *, mode: Mode, evidenc
 
 def _rights_of(asked: Asked, request: tx.TokenExchangeRequest) -> frozenset[Right]:
     scope = None if request.scope is None else " ".join(request.scope)
+    named = request.audience is not None and request.subject_token_type != tx.SESSION  # a hand-off names to whom
+    if named or asked.terms.onward or asked.terms.user is not None:
+        raise _refused(
+            asked,
+            InvalidRequest(
+                "a session is asked for by its rights: no user, nothing onward, no audience but its new agent"
+            ),
+        )
     resources = () if request.resource is None else (request.resource,)
     return _read(asked, lambda: _rights(asked.terms, scope, resources))
 

@@ -36,9 +36,10 @@ class ReadTx(Protocol):
         sub: str | None = None,
         agent: str | None = None,
         live_at: int | None = None,
+        below: int | None = None,
         limit: int = 1000,
     ) -> list[Node]:
-        """The newest `limit` sessions that match, oldest first.
+        """The newest `limit` sessions that match, oldest first; `below`: opened by a record before this one.
 
         `live_at` (seconds) keeps those that are open and unexpired in themselves; ancestors are not asked.
         """
@@ -125,11 +126,13 @@ class ReadTx(Protocol):
         type: str | None = None,  # noqa: A002  # the record's member, as in Event
         since_ms: int | None = None,
         until_ms: int | None = None,
+        below: int | None = None,
         limit: int = 1000,
     ) -> list[Record]:
         """The newest `limit` records that match all that was given, oldest first.
 
-        `since_ms` <= time < `until_ms`. A record that names a session and a tree names that session's tree.
+        `since_ms` <= time < `until_ms`; seq < `below`. A record that names a session and a tree names that
+        session's tree.
         Erased records match by txn, sid, jti, type, outcome and time only.
         """
         ...
@@ -182,7 +185,11 @@ class WriteTx(ReadTx, Protocol):
         ...
 
     def revoke(self, entry: RevocationEntry) -> None:
-        """Put. A repeat unites: the later `until` and `before` win, and it moves to its newer record."""
+        """Put. A repeat unites: the later `until` and `before` win, and it moves to its newer record.
+
+        Of an agent the newer record's `before` wins: None suspends it, a second resumes it (what was made until then
+        stays dead: time never goes back, so that a later one covers every one before).
+        """
         ...
 
     def spend(self, issuer: str, jti: str, until: int) -> bool:

@@ -112,10 +112,17 @@ class SqlRead:
         sub: str | None = None,
         agent: str | None = None,
         live_at: int | None = None,
+        below: int | None = None,
         limit: int = 1000,
     ) -> list[Node]:
         """See ReadTx."""
-        given = (("txn = ?", txn), ("sub = ?", sub), ("agent = ?", agent), ("exp > ?", live_at))
+        given = (
+            ("txn = ?", txn),
+            ("sub = ?", sub),
+            ("agent = ?", agent),
+            ("exp > ?", live_at),
+            ("leaf < ?", below),
+        )
         parts = [(part, value) for part, value in given if value is not None]
         where = [part for part, _ in parts] + (["state = 'open'"] if live_at is not None else [])
         values = [value for _, value in parts]
@@ -241,6 +248,7 @@ class SqlRead:
         type: str | None = None,  # noqa: A002  # the protocol's name
         since_ms: int | None = None,
         until_ms: int | None = None,
+        below: int | None = None,
         limit: int = 1000,
     ) -> list[Record]:
         """See ReadTx."""
@@ -257,6 +265,7 @@ class SqlRead:
             ("type = ?", type),
             ("time >= ?", since_ms),
             ("time < ?", until_ms),
+            ("seq < ?", below),
         )
         where = [part for part, value in given if value is not None]
         values: list[str | int] = [value for _, value in given if value is not None]

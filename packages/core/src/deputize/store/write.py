@@ -18,7 +18,9 @@ _ADD_GRANT: Final = f"insert into grants ({codec.GRANT_COLUMNS}) values ({codec.
 REVOKE: Final = (
     "insert into revocations as had (kind, id, at, until, before, seq, reason) values (?, ?, ?, ?, ?, ?, ?) "
     "on conflict (id, kind) do update set until = max(had.until, excluded.until), "
-    "before = max(coalesce(had.before, excluded.before), coalesce(excluded.before, had.before)), "
+    "before = case when excluded.kind <> 'agent' "
+    "then max(coalesce(had.before, excluded.before), coalesce(excluded.before, had.before)) "
+    "when excluded.seq < had.seq then had.before else excluded.before end, "
     "reason = case when excluded.seq < had.seq then had.reason else excluded.reason end, "
     "seq = max(had.seq, excluded.seq), at = min(had.at, excluded.at)"
 )

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.model.failure import InvalidToken
+from deputize.model.failure import InvalidRequest, InvalidToken
 from deputize.model.mode import Mode
 from deputize.model.session import Grant
-from deputize.wire import base64url
+from deputize.wire import authorization_details, base64url
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.refusal import malformed
 from deputize.wire.session_answer import bad_response
@@ -42,6 +42,7 @@ class AccessAnswer:
                 "iat": grant.iat,
                 "exp": grant.exp,
                 "reissued": self.reissued,
+                **({"onward": authorization_details.build(grant.onward)} if grant.onward else {}),
             },
         }
         return dumps(members)
@@ -69,8 +70,9 @@ class AccessAnswer:
             )
         try:
             mode = Mode(told.get("mode"))
-        except ValueError:
-            raise bad_response("the mode is none that exists") from None
+            onward = authorization_details.read(told["onward"]) if "onward" in told else frozenset()
+        except (ValueError, InvalidRequest):
+            raise bad_response("the mode or the rights are none that exist") from None
         jti, sid, txn, agent, sub, resource = map(str, texts)
         grant = Grant(
             jti=jti,
@@ -84,6 +86,7 @@ class AccessAnswer:
             iat=int(str(times[0])),
             exp=int(str(times[1])),
             jkt=bound,
+            onward=onward,
         )
         return cls(grant=grant, token=token, expires_in=int(str(times[2])), reissued=told.get("reissued") is True)
 

@@ -43,9 +43,12 @@ def decode(text: str) -> frozenset[Right]:
 
 
 def read(details: object) -> frozenset[Right]:
-    """The rights of parsed details. Raises InvalidRequest (`invalid_authorization_details`)."""
-    if not isinstance(details, list) or not 0 < len(details) <= MAX_DETAILS:
-        raise _refused(f"authorization_details are a list of 1-{MAX_DETAILS} objects")
+    """The rights of parsed details; an empty list asks for nothing, and never means all.
+
+    Raises InvalidRequest (`invalid_authorization_details`).
+    """
+    if not isinstance(details, list) or len(details) > MAX_DETAILS:
+        raise _refused(f"authorization_details are a list of at most {MAX_DETAILS} objects")
     rights = frozenset(right for detail in details for right in _rights(detail))
     if len(rights) > MAX_RIGHTS:
         raise _refused(f"at most {MAX_RIGHTS} rights are asked for at a time")

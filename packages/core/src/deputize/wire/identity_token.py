@@ -26,12 +26,15 @@ def encode(claims: IdentityClaims, key: SigningKey) -> str:
     return jws.sign(IDENTITY_TYP, content, key)
 
 
+_OF_OTHERS = frozenset({"aud", "act", "may_act", "scope", "sid"})
+
+
 def decode(token: str, *, issuer: str, key_for: jws.KeyFor, now: float, leeway: float = 0) -> IdentityClaims:
     """The claims of an identity of `issuer` that is valid at `now` (seconds). Raises InvalidToken."""
     claims, key = jws.verify_with_key(token, typ=IDENTITY_TYP, key_for=key_for)
     check_issuer(claims, issuer)
-    if "aud" in claims:
-        raise malformed("an identity is for no audience")
+    if not _OF_OTHERS.isdisjoint(claims):
+        raise malformed("an identity is for no audience, and tells of no delegation")
     iat, exp = check_times(claims, key, now=now, leeway=leeway)
     return IdentityClaims(
         iss=issuer,

@@ -86,6 +86,7 @@ def _resource(entry: ResourceEntry) -> dict[str, object]:
         "binding": entry.binding,
         "tools": {tool: sorted(scopes) for tool, scopes in sorted(entry.tools.items())},
         "framework_tools": sorted(entry.framework_tools),
+        **({} if entry.agent is None else {"agent": entry.agent}),
     }
 
 
@@ -100,6 +101,7 @@ def _resource_from(told: Mapping[str, object]) -> ResourceEntry:
         binding=_BINDINGS[_text(told["binding"])],
         tools={_text(tool): frozenset(_texts(scopes)) for tool, scopes in tools.items()},
         framework_tools=frozenset(_texts(told["framework_tools"])),
+        agent=_text(told["agent"]) if "agent" in told else None,
     )
 
 

@@ -101,7 +101,7 @@ def form_items(body: bytes, *, content_type: str) -> list[tuple[str, str]]:
     if content_type.partition(";")[0].strip().lower() != FORM:
         raise _bad_request(f"an exchange is a form ({FORM})")
     try:
-        return parse_qsl(
+        items = parse_qsl(
             body.decode("ascii"),
             keep_blank_values=True,
             strict_parsing=bool(body),
@@ -110,6 +110,9 @@ def form_items(body: bytes, *, content_type: str) -> list[tuple[str, str]]:
         )
     except ValueError:
         raise _bad_request("the form is not well formed") from None
+    if any("\0" in name or "\0" in value for name, value in items):
+        raise _bad_request("a form holds no NUL")
+    return items
 
 
 def parse_form(items: Sequence[tuple[str, str]]) -> TokenExchangeRequest:
@@ -117,7 +120,7 @@ def parse_form(items: Sequence[tuple[str, str]]) -> TokenExchangeRequest:
 
     Raises InvalidRequest: `invalid_request`, `unsupported_grant_type`, `invalid_target`, `invalid_scope`.
     """
-    fields = _single(items)
+    fields = single(items)
     if _required(fields, "grant_type") != GRANT_TYPE:
         raise InvalidRequest("the grant type is not token exchange", code="unsupported_grant_type")
     subject_token = _required(fields, "subject_token")
@@ -162,8 +165,11 @@ def build_form(request: TokenExchangeRequest) -> list[tuple[str, str]]:
     return [(name, value) for name, value in fields if value is not None]
 
 
-def _single(items: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Fields by name. One without a value counts as left out; one that comes twice: refused (RFC 6749 §3.2)."""
+def single(items: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Fields by name. One without a value counts as left out; one that comes twice: refused (RFC 6749 §3.2).
+
+    Raises InvalidRequest.
+    """
     if len(items) > MAX_FIELDS:
         raise _bad_request("a form has at most 64 fields")
     counts = Counter(name for name, _ in items)
