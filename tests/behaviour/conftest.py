@@ -4,10 +4,8 @@ The tests speak to the public classes alone and know none of this; sync and asyn
 """
 
 import hashlib
-import socket
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,8 @@ from deputize.client.evidence import Join
 from deputize.config import load
 from deputize.facade.audit_log import AuditLog
 from deputize.keys.anchor import SeedAnchor
-from deputize.server.app import create_app
-from deputize.server.run import server_of
 from deputize.testing import FakeClock, postgres
+from deputize.testing.serving import free_port, serving
 
 SEED = hashlib.sha256(b"no secret: a seed for tests").digest()
 KINDS = ("memory", "file", "remote-file", "remote-postgres")
@@ -166,34 +163,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=[False, True], ids=["sync", "async"])
 def waits(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
-
-
-@contextmanager
-def serving(engine: Engine, port: int) -> Iterator[None]:
-    """The engine's own server, in a thread of this process, so that a clock that stands serves both."""
-    server = server_of(create_app(engine), host="127.0.0.1", port=port, grace=2)
-    ready = threading.Event()
-    startup = server.startup
-
-    async def started(sockets: Any = None) -> None:
-        await startup(sockets)
-        ready.set()
-
-    server.startup = started  # type: ignore[method-assign]  # to be told, in place of asking again and again
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        assert ready.wait(10)
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(10)
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 @pytest.fixture

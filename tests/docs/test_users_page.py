@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from deputize.config.load import load
-from deputize.issuers.users import MALFORMED, SIGNED_IN_TOO_LONG_AGO, UNKNOWN_ISSUER, WRONG_KIND, Users
+from deputize.issuers.users import SIGNED_IN_TOO_LONG_AGO, Users
+from deputize.issuers.words import MALFORMED, UNKNOWN_ISSUER, WRONG_KIND
 from deputize.testing import FakeClock, FakeIssuer
 from deputize.wire import refusal
 from deputize.wire.foreign_keys import FOREIGN_ALGORITHMS

@@ -23,6 +23,7 @@ EXTRAS = [
     "deputize.client.spiffe",
     "deputize.server",
     "deputize.store.postgres",
+    "deputize.testing.serving",
 ]  # beginnings of the names of modules that are imported with an extra alone
 
 # Runs with no site-packages; lets through only the distributions that the wheel asks for, and imports every module.

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from starlette.applications import Starlette
+
 from deputize import Authority
 from deputize.authority.engine import Engine
 from deputize.authority.joining import enroll
@@ -99,8 +101,9 @@ def free_port() -> int:
 class Site:
     """A server in a thread, with its engine at hand."""
 
-    def __init__(self, engine: Engine, server: Server, port: int) -> None:
+    def __init__(self, engine: Engine, app: Starlette, server: Server, port: int) -> None:
         self.engine = engine
+        self.app = app
         self.server = server
         self.port = port
 
@@ -115,6 +118,10 @@ class Site:
     def connect(self) -> Authority:
         token = enroll(self.engine.parts, "churn", by="test").token
         return Authority.connect(self.issuer, attestor=Join(token))
+
+    def leave(self) -> None:
+        """As at the beginning of an orderly end."""
+        self.app.state.standing.leaving = True
 
     def ask(self, path: str, **kwargs: Any) -> Answer:
         return ask(self.port, path, **kwargs)
@@ -131,11 +138,12 @@ def site_of(folder: Path, *, limits: Limits | None = None, more: str = "", spans
     file.write_text(CONFIGURATION.format(port=port, server="", more=more), encoding="utf-8")
     configuration = load(file, asserted=True)
     engine = Engine(configuration, store=store_of(configuration), clock=SystemClock(), follows=True)
-    server = server_of(create_app(engine, limits=limits, spans=spans), host="127.0.0.1", port=port, grace=5)
+    app = create_app(engine, limits=limits, spans=spans)
+    server = server_of(app, host="127.0.0.1", port=port, grace=5)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [tcp]})
     thread.start()
     try:
-        yield Site(engine, server, port)
+        yield Site(engine, app, server, port)
     finally:
         server.should_exit = True
         thread.join()

@@ -95,7 +95,7 @@ def test_a_server_starts_believes_no_process_about_its_user_and_ends_in_order(tm
         assert ask(port, "/readyz").status == 200
         with Authority.connect(f"http://127.0.0.1:{port}", attestor=Join(token_of(tmp_path))) as authority:
             with pytest.raises(Denied) as error:
-                authority.session(agent="supervisor", user="alice").open()
+                authority.session(agent="supervisor", user="alice")
             assert error.value.code == "invalid_scope"
             with authority.session(agent="supervisor", mode=Mode.SELF):
                 pass

@@ -27,8 +27,18 @@ function fresh() {
   });
 }
 
+const COMMAND_LINE = {
+  client_id: "command-line",
+  application_type: "native",
+  token_endpoint_auth_method: "none",
+  redirect_uris: ["http://127.0.0.1/callback"],
+  response_types: ["code"],
+  grant_types: ["authorization_code"],
+  id_token_signed_response_alg: "ES256",
+};
+
 function clients() {
-  return ALGORITHMS.map((alg) => ({
+  const portals = ALGORITHMS.map((alg) => ({
     client_id: `portal-${alg}`,
     token_endpoint_auth_method: "none",
     redirect_uris: ["https://portal.example/back"],
@@ -37,6 +47,7 @@ function clients() {
     id_token_signed_response_alg: alg,
     require_auth_time: true,
   }));
+  return [...portals, COMMAND_LINE];
 }
 
 function providerOf(issuer, keys) {

@@ -132,7 +132,7 @@ def test_a_document_of_another_name_is_refused_and_names_are_compared_as_they_ar
         {"jwks": "keys"},
         {"jwks": keys_of(generate()), "jwks_uri": "https://partner.example/keys"},
     ],
-    ids=str,
+    ids=lambda more: ",".join(sorted(more)),
 )
 def test_a_client_with_a_shared_secret_or_with_keys_that_it_does_not_use_is_refused(more: dict[str, Any]) -> None:
     assert refused(lambda: parsed(document(**more))) == "client_metadata_malformed"

@@ -40,8 +40,8 @@ def spawned(place: Any, invitation: str, agent: str, workload: str) -> Any:
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "redeemer.py")],
         input=json.dumps(told),
+        encoding="utf-8",
         capture_output=True,
-        text=True,
         check=True,
         timeout=60,
     )

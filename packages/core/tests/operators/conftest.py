@@ -2,8 +2,6 @@
 
 import contextlib
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,9 @@ from deputize.client.evidence import Join
 from deputize.client.operator import Operator
 from deputize.config import load
 from deputize.model.event import Json
-from deputize.server.app import create_app
-from deputize.server.run import server_of
 from deputize.system import SystemClock
 from deputize.testing import FakeClock, FakeIssuer
+from deputize.testing.serving import serving
 
 CONFIGURATION = """
 version = 1
@@ -115,17 +112,10 @@ def running(folder: Path) -> Iterator[Site]:
     clock = FakeClock(SystemClock().now())
     with FakeIssuer(clock=clock) as people:
         site = Site(folder, people, port, clock)
-        server = server_of(create_app(site.engine), host="127.0.0.1", port=port, grace=1)
-        thread = threading.Thread(target=server.run)
-        thread.start()
         try:
-            while not server.started:
-                assert thread.is_alive()
-                time.sleep(0.005)
-            yield site
+            with serving(site.engine, port):
+                yield site
         finally:
-            server.should_exit = True
-            thread.join()
             site.close()
 
 

@@ -557,6 +557,23 @@ def test_in_whatever_order_causes_come_they_unite_to_the_same(store: Store, caus
     )
 
 
+@OVER_ALL
+@given(causes=st.lists(CAUSES, min_size=1, max_size=4, unique_by=lambda cause: cause.seq))
+def test_of_an_agent_the_newest_record_says_whether_it_is_suspended(
+    store: Store, causes: list[RevocationEntry]
+) -> None:
+    def op(tx: WriteTx) -> RevocationEntry | None:
+        for cause in causes:
+            tx.revoke(replace(cause, kind=Kind.AGENT, id="a"))
+        return tx.revoked(Kind.AGENT, "a")
+
+    newest = max(causes, key=lambda cause: cause.seq)
+    found = undone(store, op)
+    assert found is not None
+    assert (found.before, found.reason, found.seq) == (newest.before, newest.reason, newest.seq)
+    assert found.until == max(cause.until for cause in causes)
+
+
 def test_all_rows_that_name_one_of_many_ids_come_in_one_call(store: Store) -> None:
     for number in range(60):
         store.write(lambda tx, number=number: tx.revoke(entry(Kind.SESSION, f"s{number}", number)))

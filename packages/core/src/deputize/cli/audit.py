@@ -14,10 +14,13 @@ from deputize.audit import checkpoint as notes
 from deputize.audit.log import Log
 from deputize.audit.verification import verify as verify_log
 from deputize.authority.log_keys import log_key, publish_log_key, published_log_keys
+from deputize.authority.operating import Wanted
 from deputize.authority.stores import check_anchor
 from deputize.cli.audit_lines import printable
 from deputize.cli.audit_print import data, plain, print_record, print_report, say, write_out
 from deputize.cli.audit_source import open_source
+from deputize.cli.reaching import UrlOption, chosen, remote
+from deputize.client.remote_log import RemoteLog, fetch
 from deputize.keys.anchor import anchor_from_environment
 from deputize.model.failure import IntegrityError, StoreError
 from deputize.system import SystemClock
@@ -27,7 +30,7 @@ app = typer.Typer(no_args_is_help=True, help="The log: show, verify, checkpoint,
 NEGATIVE: Final = 1
 _DAMAGED: Final = "store_corrupt"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_UNANCHORED: Final = "unanchored: its key lived in this command alone; only a copy kept outside proves anything"
+_UNANCHORED: Final = "unanchored: its key lived in one process alone; only a copy kept outside proves anything"
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="the authority's file")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="the store's file or URL, without a configuration")]
@@ -41,6 +44,7 @@ def verify(
     against: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="a checkpoint kept outside")] = None,
     key: Annotated[str | None, typer.Option(metavar="VKEY", help="the verifier key that must have signed it")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -48,10 +52,17 @@ def verify(
     if key is not None and against is None:
         raise typer.BadParameter("--key says who must have signed a checkpoint: give one with --against")
     trusted = notes.parse_key(key) if key is not None else None
-    with _negative(json=json), open_source(config, store, readonly=True) as source:
+    server = chosen(url, config, store)
+    with _negative(json=json):
         head = notes.parse(_read(against)) if against is not None else None
-        origin = source.origin
-        report = source.store.read(lambda tx: verify_log(tx, against=head, trusted=trusted, origin=origin))
+        if server is not None:
+            with remote(server) as operator:
+                kept = str(head) if head is not None else None
+                report = RemoteLog(operator, operator.issuer).verify(kept, trusted=trusted)
+        else:
+            with open_source(config, store, readonly=True) as source:
+                origin = source.origin
+                report = source.store.read(lambda tx: verify_log(tx, against=head, trusted=trusted, origin=origin))
     if json:
         data(report.to_dict())
     else:
@@ -72,23 +83,29 @@ def show(
     until: Annotated[str | None, typer.Option("--to", help="the same, not included")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="the newest so many")] = 1000,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """What happened, a line for each record: when, who for whom, what, the outcome, the policy."""
     since_ms, until_ms = _instant(since), _instant(until)
-    with open_source(config, store, readonly=True) as source:
-        found = source.find(
-            session=session,
-            agent=agent,
-            user=user,
-            tool=tool,
-            resource=resource,
-            outcome=outcome,
-            since_ms=since_ms,
-            until_ms=until_ms,
-            limit=limit + 1,
-        )
+    wanted = Wanted(
+        session=session,
+        agent=agent,
+        user=user,
+        tool=tool,
+        resource=resource,
+        outcome=outcome,
+        since_ms=since_ms,
+        until_ms=until_ms,
+    )
+    server = chosen(url, config, store)
+    if server is not None:
+        with remote(server) as operator:
+            found = fetch(operator, wanted, limit + 1)
+    else:
+        with open_source(config, store, readonly=True) as source:
+            found = source.find(wanted, limit=limit + 1)
     if json:
         data([plain(record) for record in found[-limit:]])
     else:
@@ -103,6 +120,7 @@ def checkpoint(
     *,
     to: Annotated[Path | None, typer.Option("--to", dir_okay=False, help="write it to this file")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -110,18 +128,12 @@ def checkpoint(
 
     A checkpoint that the file already holds is replaced only by one that continues it.
     """
-    with _negative(json=json), open_source(config, store, readonly=False) as source:
+    server = chosen(url, config, store)
+    with _negative(json=json):
         before = notes.parse(_read(to)) if to is not None and to.exists() else None
-        anchor = anchor_from_environment(os.environ)
-        if source.configuration is not None:
-            check_anchor(source.configuration, anchor)
-        log = log_key(anchor, source.log_name)
-        publish_log_key(source.store, log, SystemClock())
-        key, unanchored = log.key, log.unanchored
-        made = Log(source.store).checkpoint(key, origin=key.name, unanchored=unanchored, before=before)
+        made, vkey = _signed_here(config, store, before) if server is None else _signed_there(server, before)
     if to is not None:
         _write(to, str(made))
-    vkey = str(notes.verifier_key(key))
     if json:
         data({"origin": made.origin, "size": made.size, "root": made.root.hex(), "key": vkey, "checkpoint": str(made)})
         return
@@ -129,8 +141,31 @@ def checkpoint(
         write_out(str(made))
     else:
         write_out(f"written  {printable(str(to), 400)}\ncovers   {made.size} records\nkey      {vkey}\n")
-    if unanchored:
+    if made.unanchored:
         say(_UNANCHORED)
+
+
+def _signed_here(config: Path, store: str | None, before: notes.Checkpoint | None) -> tuple[notes.Checkpoint, str]:
+    """A checkpoint by this command, and the key that it was signed with."""
+    with open_source(config, store, readonly=False) as source:
+        anchor = anchor_from_environment(os.environ)
+        if source.configuration is not None:
+            check_anchor(source.configuration, anchor)
+        log = log_key(anchor, source.log_name)
+        publish_log_key(source.store, log, SystemClock())
+        key, unanchored = log.key, log.unanchored
+        made = Log(source.store).checkpoint(key, origin=key.name, unanchored=unanchored, before=before)
+    return made, str(notes.verifier_key(key))
+
+
+def _signed_there(server: str, before: notes.Checkpoint | None) -> tuple[notes.Checkpoint, str]:
+    """A checkpoint by the server, proved to continue the one before; its key is the server's word."""
+    with remote(server) as operator:
+        log = RemoteLog(operator, operator.issuer)
+        head = log.continues(str(before)) if before is not None else operator.checkpoint()
+    made, vkey = notes.parse(head.note), head.key
+    notes.verify(made, [notes.parse_key(vkey)])
+    return made, vkey
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 from deputize.audit.checkpoint import origin_of
 from deputize.audit.log import stored_checkpoint
 from deputize.audit.record import open_body
+from deputize.authority.operating import Wanted
 from deputize.authority.stores import store_of
 from deputize.config import load
 from deputize.config.configuration import Configuration
@@ -45,46 +46,35 @@ class Source:
             raise ConfigurationError("the first checkpoint of a store needs its configuration: --config")
         return name
 
-    def find(
-        self,
-        *,
-        session: str | None,
-        agent: str | None,
-        user: str | None,
-        tool: str | None,
-        resource: str | None,
-        outcome: str | None,
-        since_ms: int | None,
-        until_ms: int | None,
-        limit: int,
-    ) -> list[Record]:
-        """The newest `limit` records that match, oldest first. Names are those that people use."""
-        wanted = self._agent(agent)
-        unresolved = agent is not None and wanted is None
-        sub, url = local_user(user) if user is not None else None, self._resource(resource)
+    def find(self, wanted: Wanted, *, limit: int) -> list[Record]:
+        """The newest `limit` records that match, oldest first."""
+        agent = self._agent(wanted.agent)
+        unresolved = wanted.agent is not None and agent is None
+        sub, url = local_user(wanted.user) if wanted.user is not None else None, self._resource(wanted.resource)
 
         def search(tx: ReadTx, sid: str | None, txn: str | None) -> list[Record]:
             return tx.find(
                 sid=sid,
                 txn=txn,
-                agent=wanted,
+                agent=agent,
                 sub=sub,
-                tool=tool,
+                tool=wanted.tool,
                 resource=url,
-                outcome=outcome,
-                since_ms=since_ms,
-                until_ms=until_ms,
+                outcome=wanted.outcome,
+                since_ms=wanted.since_ms,
+                until_ms=wanted.until_ms,
                 limit=_ALL if unresolved else limit,
             )
 
         def read(tx: ReadTx) -> list[Record]:
+            session = wanted.session
             if session is None:
                 return search(tx, None, None)
             both = {record.seq: record for record in search(tx, session, None) + search(tx, None, session)}
             return [both[seq] for seq in sorted(both)]
 
         found = self.store.read(read)
-        return [record for record in found if not unresolved or _by(record, str(agent))][-limit:]
+        return [record for record in found if not unresolved or _by(record, str(wanted.agent))][-limit:]
 
     def _agent(self, name: str | None) -> str | None:
         if name is None or name.startswith("spiffe://"):

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from deputize.cli import audit, policy, serve, session, store
+from deputize.cli import agent, audit, login, policy, serve, session, store
 from deputize.cli.audit_print import data, write_out
 from deputize.cli.open_store import JsonOption
 from deputize.config import starter
@@ -22,12 +22,16 @@ app = typer.Typer(
     help="Identity and delegated authority for multi-agent AI: who did what, for whom, and how to cut it off.",
 )
 app.add_typer(session.app, name="session")
+app.add_typer(agent.app, name="agent")
+login.add(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(store.app, name="store")
 app.command(name="serve")(serve.serve)
 
-NEGATIVE, USAGE, UNREACHABLE = 1, 2, 3
+NEGATIVE, USAGE, UNREACHABLE, NOT_PERMITTED = 1, 2, 3, 4
+# What a server says to whoever is no operator of it, or not of that role; and what is said before it is asked.
+_NOT_PERMITTED = frozenset({"insufficient_role", "invalid_token", "no_operator_token", "login_refused"})
 DEMO_GROUP = "deputize.demo"
 COMMANDS_GROUP = "deputize.commands"
 
@@ -85,7 +89,9 @@ def main() -> None:
 
 
 def status_of(error: DeputizeError) -> int:
-    """The exit status: 1 a negative answer, 2 usage, 3 unreachable."""
+    """The exit status: 1 a negative answer, 2 usage, 3 unreachable, 4 not permitted."""
+    if error.code in _NOT_PERMITTED:
+        return NOT_PERMITTED
     if isinstance(error, (AuthorityUnavailable, StoreError)):
         return UNREACHABLE
     return NEGATIVE if isinstance(error, (Denied, NotFound, IntegrityError)) else USAGE

@@ -1,6 +1,7 @@
 """`deputize policy`: check a configuration, move the store to it, ask what would be decided."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,13 @@ from rich.console import Console
 from rich.text import Text
 
 from deputize.authority.engine import Engine
+from deputize.authority.explain import Explanation, Hop
 from deputize.authority.explain import explain as dry_run
-from deputize.authority.explain import suggest as suggestion
 from deputize.authority.rules import rules_of
 from deputize.cli import rollout
 from deputize.cli.audit_print import data, write_out
-from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption, open_engine
+from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption
+from deputize.cli.reaching import UrlOption, chosen, reached, remote
 from deputize.config import load
 from deputize.model.identity import local_user
 from deputize.store.sqlite import open_sqlite
@@ -47,48 +49,61 @@ def explain(
     scope: Annotated[list[str] | None, typer.Option(help="may repeat")] = None,
     user: Annotated[str | None, typer.Option(help="for whom; left out: the first agent itself")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Dry run of this file, hop by hop. Needs no store; nothing is issued and nothing recorded."""
-    engine = _dry(config)
+    """Dry run, hop by hop: of this file, without a store; or of a server's set. Nothing is issued or recorded."""
     names = [name.strip() for name in chain.split(",")]
-    entries = [engine.registry.agent(name) for name in names]
-    found = dry_run(
-        engine.parts,
-        chain=[name if entry is None else entry.id for name, entry in zip(names, entries, strict=True)],
-        tool=tool,
-        scopes=scope or (),
-        resource=resource,
-        user=local_user(user) if user is not None else None,
-    )
-    engine.close()
+    server = chosen(url, config)
+    if server is None:
+        found = _dry_run(config, names, tool=tool, resource=resource, scopes=scope or (), user=user)
+    else:
+        with remote(server) as operator:
+            found = operator.explain(chain=names, tool=tool, scopes=scope or (), resource=resource, user=user)
     if json:
-        hops = [
-            {
-                "step": hop.step,
-                "resource": hop.right.resource,
-                "scope": hop.right.scope,
-                "allowed": hop.allowed,
-                "policies": hop.policies,
-                "enough": hop.enough,
-            }
-            for hop in found.hops
-        ]
-        data({"allowed": found.allowed, "hops": hops})
+        data({"allowed": found.allowed, "hops": [_hop(hop) for hop in found.hops]})
     else:
         _print(str(found))
     raise typer.Exit(0 if found.allowed else REFUSED)
 
 
 @app.command()
-def suggest(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
+def suggest(*, config: ConfigOption = DEFAULT_CONFIG, url: UrlOption = None, json: JsonOption = False) -> None:
     """TOML that would have allowed every refusal in the log. To be reviewed and cut."""
-    with open_engine(config) as engine:
-        text = suggestion(engine.parts, None)
+    with reached(config, url) as authority:
+        text = authority.suggest(None)
     if json:
         data({"toml": text})
     else:
         write_out(text)
+
+
+def _dry_run(
+    config: Path, names: list[str], *, tool: str | None, resource: str | None, scopes: Sequence[str], user: str | None
+) -> Explanation:
+    engine = _dry(config)
+    entries = [engine.registry.agent(name) for name in names]
+    found = dry_run(
+        engine.parts,
+        chain=[name if entry is None else entry.id for name, entry in zip(names, entries, strict=True)],
+        tool=tool,
+        scopes=scopes,
+        resource=resource,
+        user=local_user(user) if user is not None else None,
+    )
+    engine.close()
+    return found
+
+
+def _hop(hop: Hop) -> dict[str, object]:
+    return {
+        "step": hop.step,
+        "resource": hop.right.resource,
+        "scope": hop.right.scope,
+        "allowed": hop.allowed,
+        "policies": hop.policies,
+        "enough": hop.enough,
+    }
 
 
 def _dry(config: Path) -> Engine:

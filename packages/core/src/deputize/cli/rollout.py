@@ -1,9 +1,8 @@
 """`deputize policy apply | history | rollback | show | diff`: roll a policy set out, look back, roll back."""
 
 import contextlib
-import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,11 @@ import typer
 from deputize.authority import rollout
 from deputize.authority.engine import claim
 from deputize.authority.policy_diff import diff as difference
-from deputize.authority.policy_sets import active_digest, kept_text
+from deputize.authority.policy_sets import active_digest, kept_text, reproducible
+from deputize.authority.rules import rules_of
 from deputize.authority.stores import store_of
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption
+from deputize.cli.reaching import UrlOption, chosen, me, remote
 from deputize.cli.rollout_print import print_difference, print_history, print_moved, print_texts
 from deputize.config import Bundle, Configuration, load, parse_bundle
 from deputize.model.failure import ConfigurationError, InvalidRequest
@@ -50,22 +51,34 @@ def apply_policy(
     expect: Annotated[str | None, typer.Option(help="only if this set decides now")] = None,
     asserted: AssertedOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make the store decide by this file. Servers load it from the store; a process embedded in a program refuses."""
     configuration = _loaded(config)
+    if url is not None:  # the file is what is sent there; the environment alone sends nothing
+        bundle = _bundle_of(_with(configuration, asserted=bool(asserted)))
+        with remote(url) as operator, _conflict_is_an_answer():
+            digest = operator.apply(bundle, reason=reason, expected=expect)
+        print_moved(digest, json=json)
+        return
     with _store(configuration, create=True) as store:
         claim(store, configuration)
         configuration = _in_mode(store, configuration, asserted)
         with _conflict_is_an_answer():
-            digest = rollout.apply(store, SystemClock(), configuration, by=_me(), reason=reason, expected=expect)
+            digest = rollout.apply(store, SystemClock(), configuration, by=me(), reason=reason, expected=expect)
     print_moved(digest, json=json)
 
 
-def show_history(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
+def show_history(*, config: ConfigOption = DEFAULT_CONFIG, url: UrlOption = None, json: JsonOption = False) -> None:
     """Every set that this store decided by, oldest first: when, by whom, why."""
-    with _store(_loaded(config)) as store:
-        moves = rollout.history(store)
+    server = chosen(url, config)
+    if server is not None:
+        with remote(server) as operator:
+            moves = operator.history()
+    else:
+        with _store(_loaded(config)) as store:
+            moves = rollout.history(store)
     print_history(moves, json=json)
 
 
@@ -74,11 +87,18 @@ def roll_back(
     *,
     reason: ReasonOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make the store decide by a set again that was applied before. Needs the store; the file is not changed."""
+    server = chosen(url, config)
+    if server is not None:
+        with remote(server) as operator, _conflict_is_an_answer():
+            found = operator.rollback(digest, reason=reason)
+        print_moved(found, json=json)
+        return
     with _store(_loaded(config), readonly=False) as store, _conflict_is_an_answer():
-        found = rollout.rollback(store, SystemClock(), digest, by=_me(), reason=reason)
+        found = rollout.rollback(store, SystemClock(), digest, by=me(), reason=reason)
     print_moved(found, json=json)
 
 
@@ -86,12 +106,18 @@ def show_set(
     digest: Annotated[str | None, typer.Argument(metavar="[DIGEST]", help="left out: the active set")] = None,
     *,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """The texts of a set, file by file."""
-    with _store(_loaded(config)) as store:
-        found = rollout.resolve(store, digest)
-        bundle = rollout.show(store, found)
+    server = chosen(url, config)
+    if server is not None:
+        with remote(server) as operator:
+            found, bundle = operator.policy(digest)
+    else:
+        with _store(_loaded(config)) as store:
+            found = rollout.resolve(store, digest)
+            bundle = rollout.show(store, found)
     print_texts(found, bundle, json=json)
 
 
@@ -100,20 +126,32 @@ def diff_sets(
     new: Annotated[str, typer.Argument(metavar="B", help="digest, `active` or `file`")] = FILE,
     *,
     config: ConfigOption = DEFAULT_CONFIG,
+    url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
     """What B decides otherwise than A; by default the file otherwise than the store."""
     configuration = _loaded(config)
-    with _store(configuration) as store:
-        configuration = _in_mode(store, configuration, None)
-        sets = [_bundle(store, configuration, name) for name in (old, new)]
+    if url is not None:  # the file is one of the two
+        served = _with(configuration, asserted=False)
+        with remote(url) as operator:
+            sets = [_set(served, name, lambda digest: operator.policy(digest)[1]) for name in (old, new)]
+    else:
+        with _store(configuration) as store:
+            configuration = _in_mode(store, configuration, None)
+            sets = [_set(configuration, name, lambda digest: rollout.show(store, digest)) for name in (old, new)]
     print_difference(difference(*sets), json=json)
 
 
-def _bundle(store: Store, configuration: Configuration, name: str) -> Bundle:
+def _set(configuration: Configuration, name: str, kept: Callable[[str | None], Bundle]) -> Bundle:
     if name == FILE and configuration.bundle is not None:
         return configuration.bundle
-    return rollout.show(store, None if name == "active" else name)
+    return kept(None if name == "active" else name)
+
+
+def _bundle_of(configuration: Configuration) -> Bundle:
+    """What is sent to a server; compiled here first, so that a mistake is told with its file and line."""
+    rules = rules_of(configuration)
+    return reproducible(rules)
 
 
 def _in_mode(store: Store, configuration: Configuration, asserted: bool | None) -> Configuration:  # noqa: FBT001  # a choice of the command line
@@ -124,6 +162,10 @@ def _in_mode(store: Store, configuration: Configuration, asserted: bool | None) 
     if asserted is None:
         text = store.read(_active_text)
         asserted = parse_bundle(text).asserted if text is not None else False
+    return _with(configuration, asserted=asserted)
+
+
+def _with(configuration: Configuration, *, asserted: bool) -> Configuration:
     bundle = configuration.bundle
     kept = None if bundle is None else replace(bundle, asserted=asserted)
     return replace(configuration, asserted=asserted, bundle=kept)
@@ -163,11 +205,3 @@ def _conflict_is_an_answer() -> Iterator[None]:
             raise
         typer.echo(str(error), err=True)
         raise typer.Exit(_CONFLICT) from None
-
-
-def _me() -> str:
-    """Who rolls out: the name that this machine knows the caller by."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (OSError, KeyError, ImportError):
-        return f"cli:{os.getuid()}"

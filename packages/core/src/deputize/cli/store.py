@@ -38,7 +38,7 @@ def check(*, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) ->
         size = store.read(lambda tx: tx.size())
     finally:
         store.close()
-    problems += [str(finding) for finding in report.findings]
+    problems += [f"{finding.kind.value}: {finding.message}" for finding in report.findings if finding.breaks]
     words = f"{size} records, whole" if not problems else "\n".join(problems)
     _say({"records": size, "problems": list(problems)}, words, json=json)
     if problems:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from deputize.audit import tree
-from deputize.audit.checkpoint import Checkpoint, origin_of, parse
+from deputize.audit.checkpoint import Checkpoint, VerifierKey, origin_of, parse
 from deputize.audit.findings import Report
 from deputize.audit.log import CHECKPOINT, TREE_SIZE
 from deputize.audit.proofs import parse_consistency, verify_consistency
 from deputize.audit.record import holds, open_body
 from deputize.audit.verification import verify
-from deputize.authority.operating import MAX_PAGE, Operating, Wanted
+from deputize.authority.operating import MAX_PAGE, Operating, SignedHead, Wanted
 from deputize.model.event import Json, Record
 from deputize.model.failure import IntegrityError
 from deputize.wire.json_strict import dumps
@@ -26,29 +26,30 @@ class RemoteLog:
         """Have the head of the log signed as it is now: a C2SP note. Keep it, and `verify(against=...)` later."""
         return self._operating.checkpoint().note
 
-    def continues(self, older: str) -> str:
-        """A new checkpoint, proved to continue `older` by a proof alone: nothing else is fetched.
+    def continues(self, older: str) -> SignedHead:
+        """A new checkpoint, proved to continue `older` by a proof alone: no record is fetched.
 
         Raises IntegrityError: `log_inconsistent`, `proof_foreign`.
         """
-        before, note = parse(older), self.checkpoint()
-        head = parse(note)
-        if head.size < before.size:
+        before, head = parse(older), self._operating.checkpoint()
+        new = parse(head.note)
+        if new.size < before.size:
             raise IntegrityError("the log is shorter than it was", code="log_inconsistent")
-        told = self._operating.consistency(before.size, head.size)
-        verify_consistency(parse_consistency(dumps(told)), before, head)
-        return note
+        if before.size > 0:
+            told = self._operating.consistency(before.size, new.size)
+            verify_consistency(parse_consistency(dumps(told)), before, new)
+        return head
 
-    def verify(self, against: str | None = None) -> Report:
+    def verify(self, against: str | None = None, *, trusted: VerifierKey | None = None) -> Report:
         """Fetch every record, recompute the log, and compare it with the head that the server signs now.
 
-        `against`: a checkpoint that was kept outside. Findings name each record; what comes after the signed head is
-        pending.
+        `against`: a checkpoint that was kept outside; `trusted`: the key that must have signed it. Findings name each
+        record; what comes after the signed head is pending.
         """
         head = parse(self._operating.checkpoint().note)
         fetched = _Fetched(head, self._records(Wanted()))
         kept = parse(against) if against is not None else None
-        return verify(fetched, against=kept, origin=self._origin)
+        return verify(fetched, against=kept, trusted=trusted, origin=self._origin)
 
     def __len__(self) -> int:
         found = self._operating.records(Wanted(), limit=1).records

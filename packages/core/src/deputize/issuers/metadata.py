@@ -19,12 +19,11 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
     return issuer.rstrip("/") + _OPENID, f"{scheme}://{host}{_OAUTH}{tail}"
 
 
-def discover_jwks(fetcher: Fetcher, issuer: str) -> str:
-    """The `jwks_uri` of `issuer`.
+def discover(fetcher: Fetcher, issuer: str) -> dict[str, object]:
+    """The metadata of `issuer`, which must name exactly this issuer (RFC 8414 §3.3).
 
-    The document must name exactly this issuer (RFC 8414 §3.3), and the keys must be at its own origin: keys
-    elsewhere are something that an operator writes down. Raises InvalidRequest (`metadata_refused`, or
-    `fetch_refused` where neither place has a document), AuthorityUnavailable (`fetch_failed`).
+    Raises InvalidRequest (`metadata_refused`, or `fetch_refused` where neither place has a document),
+    AuthorityUnavailable (`fetch_failed`).
     """
     openid, oauth = metadata_urls(issuer)
     try:
@@ -37,7 +36,16 @@ def discover_jwks(fetcher: Fetcher, issuer: str) -> str:
         raise _refused("is not a JSON object with one meaning") from None
     if document.get("issuer") != issuer:
         raise _refused("names another issuer")
-    url = document.get("jwks_uri")
+    return document
+
+
+def discover_jwks(fetcher: Fetcher, issuer: str) -> str:
+    """The `jwks_uri` of `issuer`.
+
+    The keys must be at its own origin: keys elsewhere are something that an operator writes down. Raises what
+    `discover` does.
+    """
+    url = discover(fetcher, issuer).get("jwks_uri")
     if not isinstance(url, str) or parse(url).origin != parse(issuer).origin:
         raise _refused("puts the keys at another origin; name it in `jwks` if that is right")
     return url

@@ -12,6 +12,7 @@ from deputize.wire.json_strict import dumps
 
 UNAUTHORIZED = 401
 _TOO_MANY = 429
+_UNREAD = frozenset({"too_large", "too_slow", "disconnected"})
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BEFORE_AUTHENTICATION = frozenset({"invalid_client"})
 
@@ -42,5 +43,7 @@ def refusal(error: DeputizeError, *, authenticated: bool, status: int | None = N
         headers["Retry-After"] = str(math.ceil(error.retry_after or 1))
     if status == UNAUTHORIZED:
         headers["WWW-Authenticate"] = f'DPoP error="{answer.error}"'
+    if error.code in _UNREAD:  # what is left of the request would be taken for the next one
+        headers["Connection"] = "close"
     tells = authenticated and answer.error not in _BEFORE_AUTHENTICATION
     return json(error_answer.encode(error, answer.error, authenticated=tells), status=status, headers=headers)

@@ -118,9 +118,9 @@ def create_app(
         Route("/jwks", feed.jwks, methods=["GET"]),
         Route("/revocations", feed.revocations, methods=["POST"]),
         Route("/checkpoint", feed.checkpoint, methods=["POST"]),
-        *routes_of(ERRANDS, engine, limit=bounds.max_body, limiter=slots),
         route(documents.CARD, "GET", documents.card),
         route(documents.CLIENT, "GET", documents.client),
+        *routes_of(ERRANDS, engine, limit=bounds.max_body, limiter=slots),
         *(route(path, "GET", status.metadata) for path in well_known),
         route("/openapi.json", "GET", status.description),
         route("/healthz", "GET", status.healthy),
@@ -181,7 +181,7 @@ def _after_authentication(run: Form) -> Plain:
             who = service.authenticated(items, incoming)
         except DeputizeError as error:
             incoming.trace.refused(error)
-            return answers.refusal(error, authenticated=False)
+            return answers.refusal(error, authenticated=incoming.trace.agent is not None)
         try:
             single(items)
             return run(service, incoming, items, who)

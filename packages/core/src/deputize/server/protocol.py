@@ -47,6 +47,8 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio. What belongs to a head is counted while it has no end."""
+        if self._timer is None and getattr(self.cycle, "response_complete", True):
+            self._wait_for_head()
         super().data_received(data)
         if not self._in_head:
             return

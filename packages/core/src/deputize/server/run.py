@@ -12,7 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from deputize.server.limits import MAX_HEADERS
-from deputize.server.protocol import Protocol
+from deputize.server.protocol import HEAD_TIMEOUT, Protocol
 
 GRACE: Final = 30  # seconds that running requests have at the end
 KEEP_ALIVE: Final = 5  # seconds that an idle connection is kept
@@ -71,18 +71,21 @@ def server_of(  # what a server is told
     port: int,
     grace: int = GRACE,
     max_headers: int = MAX_HEADERS,
+    head_timeout: float = HEAD_TIMEOUT,
+    keep_alive: int = KEEP_ALIVE,
     unix: socket.socket | None = None,
     drain: float = 0.0,
 ) -> Server:
     """A server that is not started yet. Tells nothing of itself in its headers; trusts no proxy header.
 
-    `max_headers` in bytes, `grace` and `drain` in seconds. `unix` listens beside what `run` is given.
+    `max_headers` in bytes; `head_timeout`, `keep_alive`, `grace` and `drain` in seconds. `unix` listens beside what
+    `run` is given.
     """
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=type("BoundProtocol", (Protocol,), {"head_limit": max_headers}),
+        http=type("BoundProtocol", (Protocol,), {"head_limit": max_headers, "head_timeout": head_timeout}),
         loop="uvloop",
         lifespan="on",
         log_config=None,
@@ -90,7 +93,7 @@ def server_of(  # what a server is told
         server_header=False,
         date_header=True,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE,
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=grace,
         ws="none",
     )

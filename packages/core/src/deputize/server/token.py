@@ -235,9 +235,13 @@ def _root_request(terms: Terms, rights: frozenset[Right], *, mode: Mode, evidenc
 
 def _rights_of(asked: Asked, request: tx.TokenExchangeRequest) -> frozenset[Right]:
     scope = None if request.scope is None else " ".join(request.scope)
-    if request.audience is not None or asked.terms.onward or asked.terms.user is not None:
+    named = request.audience is not None and request.subject_token_type != tx.SESSION  # a hand-off names to whom
+    if named or asked.terms.onward or asked.terms.user is not None:
         raise _refused(
-            asked, InvalidRequest("a session is asked for by its rights: no audience, no user, nothing onward")
+            asked,
+            InvalidRequest(
+                "a session is asked for by its rights: no user, nothing onward, no audience but its new agent"
+            ),
         )
     resources = () if request.resource is None else (request.resource,)
     return _read(asked, lambda: _rights(asked.terms, scope, resources))

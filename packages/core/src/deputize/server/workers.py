@@ -14,8 +14,11 @@ from typing import Final
 from deputize.server.logs import FIELDS
 
 YOUNG: Final = 5.0  # seconds: a worker that ends sooner never served
+TRIES: Final = 5  # times that a worker may fail to start in a row
+_PAUSE: Final = 0.2  # seconds, once more for each failure in a row
 PATIENCE: Final = 10.0  # seconds beside the grace that workers have to end
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_ORDERLY: Final = (0, -signal.SIGTERM)  # the second: it had not begun to serve
 _POLL: Final = 0.05  # seconds
 _LOG = logging.getLogger("deputize.workers")
 
@@ -31,6 +34,7 @@ class Workers:
         self._born: dict[int, float] = {}
         self._ending = False
         self._failed = 0
+        self._young = 0  # that ended one after another before they served
 
     def run(self) -> int:
         """Until a signal to stop, or until no worker can start. 0: all ended in order."""
@@ -81,14 +85,17 @@ class Workers:
         age = time.monotonic() - self._born.pop(pid, time.monotonic())
         self._told(pid)
         if self._ending:
-            self._failed = self._failed or (1 if status else 0)
+            self._failed = self._failed or (0 if status in _ORDERLY else 1)
             return
         _LOG.warning("a worker ended", extra={FIELDS: {"pid": pid, "status": status}})
-        if status > 0 and age < YOUNG:  # it said so itself: it will not come up better
+        self._young = self._young + 1 if status > 0 and age < YOUNG else 0
+        if self._young > TRIES:  # it says so itself, again and again: it will not come up better
             self._failed = status
             self._stop(signal.SIGTERM, None)
             return
-        self._start()
+        time.sleep(_PAUSE * self._young)
+        if not self._ending:
+            self._start()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame

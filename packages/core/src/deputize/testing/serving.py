@@ -1,0 +1,45 @@
+"""A server in a thread of the test's own process, on the loopback: a clock that stands serves both sides."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import socket
+from typing import TYPE_CHECKING, Final
+
+from deputize.server.app import create_app
+from deputize.server.run import server_of
+
+if TYPE_CHECKING:
+    from deputize.authority.engine import Engine
+
+PATIENCE: Final = 10.0  # seconds
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+@contextmanager
+def serving(engine: "Engine", port: int) -> Iterator[None]:
+    """`engine` over HTTP for as long as the block runs; closing it is the caller's. Raises RuntimeError."""
+    server = server_of(create_app(engine), host="127.0.0.1", port=port, grace=2)
+    ready = threading.Event()
+    startup = server.startup
+
+    async def started(sockets: list[socket] | None = None) -> None:
+        await startup(sockets)
+        ready.set()
+
+    server.startup = started  # type: ignore[method-assign]  # to be told, in place of asking again and again
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        if not ready.wait(PATIENCE):
+            raise RuntimeError("the server did not start")
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
