@@ -63,8 +63,13 @@ def test_the_options_of_the_demonstration_are_named() -> None:
     assert set(re.findall(r"`(--[a-z-]+)", found[1])) == taken
 
 
+def both(parameter: Any) -> list[str]:
+    """Its names, and those that say no."""
+    return [*parameter.opts, *parameter.secondary_opts]
+
+
 def test_no_option_is_spoken_of_that_is_not_there() -> None:
     named = set(re.findall(r"`(--[a-z-]+)", PAGE)) - {"--help"}
     source = (ROOT / "examples/demo/src/deputize_demo/main.py").read_text(encoding="utf-8")
-    there = {opt for command in COMMANDS.values() for item in command.params for opt in item.opts}
+    there = {opt for command in COMMANDS.values() for item in command.params for opt in both(item)}
     assert named <= there | set(re.findall(r'"(--[a-z-]+)"', source))

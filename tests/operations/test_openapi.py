@@ -28,7 +28,7 @@ def references(node: object) -> Iterator[str]:
 
 def test_every_endpoint_is_described_and_nothing_else(site: Site) -> None:
     there = {
-        (route.path, method.lower())
+        (route.path.replace(":path}", "}"), method.lower())
         for route in site.app.routes
         if isinstance(route, Route)
         for method in (route.methods or ())

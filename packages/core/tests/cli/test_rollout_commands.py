@@ -22,7 +22,7 @@ def applied(project: Any, *more: str) -> str:
 
 
 def test_a_set_is_applied_looked_at_and_taken_back(project: Any) -> None:
-    first = applied(project, "--reason", "begin")
+    first = applied(project, "--asserted", "--reason", "begin")  # for a process in a program, which names its users
     edit(project, *MORE)
     looked = project.run("policy", "diff")
     assert looked.status == 0

@@ -82,7 +82,8 @@ def test_policy_is_sent_and_taken_back_and_a_checkpoint_is_kept(admin: "Site") -
     kept = Path("kept")
     assert run("audit", "checkpoint", "--to", str(kept), *at)[0] == 0
     other = Path("other.toml")
-    other.write_text(admin.file.read_text().replace('local = ["plan"]', 'local = ["draw"]'), encoding="utf-8")
+    text = admin.file.read_text(encoding="utf-8")
+    other.write_text(text.replace('local = ["plan"]', 'local = ["draw"]'), encoding="utf-8")
     after = data("policy", "apply", "--config", str(other), "--reason", "draws", *at)["policy_set"]
     assert after != before
     conflict = run("policy", "apply", "--config", str(other), "--expect", before, *at)

@@ -39,10 +39,10 @@ _TOKEN_TTL: Final = 86_400  # seconds
 def serve(  # options of a command line
     *,
     config: ConfigOption = DEFAULT_CONFIG,
-    host: Annotated[str | None, typer.Option(help="to listen on, in place of [server] host")] = None,
-    port: Annotated[int | None, typer.Option(help="in place of [server] port")] = None,
-    store: Annotated[str | None, typer.Option(help="in place of [store] url")] = None,
-    workers: Annotated[int | None, typer.Option(help="processes, in place of [server] workers")] = None,
+    host: Annotated[str | None, typer.Option(help="to listen on, in place of server.host")] = None,
+    port: Annotated[int | None, typer.Option(help="in place of server.port")] = None,
+    store: Annotated[str | None, typer.Option(help="in place of store.url")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes, in place of server.workers")] = None,
     dev: Annotated[
         bool, typer.Option("--dev", help="on this machine alone: users by name, and a token to join")
     ] = False,

@@ -1,10 +1,11 @@
 """The description of the HTTP interface: OpenAPI 3.1, from one row for each endpoint."""
 
 import importlib.metadata
+import re
 from collections.abc import Mapping
 from typing import Final
 
-from deputize.server.openapi_rows import CLIENT, NOBODY, ROWS, SESSION, Row
+from deputize.server.openapi_rows import NOBODY, OPERATOR, ROWS, SESSION, Row
 from deputize.server.openapi_shapes import PARAMETERS, SCHEMAS, ref
 
 VERSION: Final = "3.1.0"
@@ -44,7 +45,12 @@ def described(issuer: str) -> dict[str, object]:
                     "type": "http",
                     "scheme": "DPoP",
                     "description": "A session token, with a proof of its key in the header DPoP (RFC 9449 §7.1).",
-                }
+                },
+                "operator": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of an issuer that [[operators]] names.",
+                },
             },
         },
     }
@@ -61,15 +67,20 @@ def _operation(row: Row) -> dict[str, object]:
     operation: dict[str, object] = {
         "operationId": row.name,
         "summary": row.summary,
-        "security": [{"session": []}] if row.who == SESSION else [],
+        "security": [{row.who: []}] if row.who in {SESSION, OPERATOR} else [],
         "responses": {"200": _answer(row), **_refusals(row)},
     }
     if row.who == SESSION:
         operation["parameters"] = [{"$ref": "#/components/parameters/Proof"}]
     elif row.proved:
         operation["parameters"] = [{"$ref": "#/components/parameters/OptionalProof"}]
+    names = re.findall(r"{([a-z]+)}", row.path)
+    if names:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
     if row.body is not None:
-        kind = JSON if row.who == SESSION else FORM
+        kind = JSON if row.who in {SESSION, OPERATOR} else FORM
         operation["requestBody"] = {"required": True, "content": {kind: {"schema": ref(row.body)}}}
     return operation
 
@@ -83,7 +94,7 @@ def _refusals(row: Row) -> dict[str, object]:
     """What may come instead. `default` is not used: every status is one of these."""
     found: dict[str, object] = {}
     for status, words in _REFUSALS.items():
-        if (row.who == NOBODY and status in {"401", "403"}) or (row.who != CLIENT and status == "403"):
+        if (row.who == NOBODY and status in {"401", "403"}) or (row.who == SESSION and status == "403"):
             continue
         answer: dict[str, object] = {"description": words, "content": {JSON: {"schema": ref("Error")}}}
         if status in _RETRIED:

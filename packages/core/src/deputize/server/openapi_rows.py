@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from deputize.server.desk import Errand
+from deputize.server.documents import CARD
+from deputize.server.documents import CLIENT as DOCUMENT
+from deputize.server.operators import ERRANDS
 from deputize.wire.metadata import WELL_KNOWN
 
 CLIENT: Final = "client"  # private_key_jwt in the form
 SESSION: Final = "session"  # a session token and a proof of its key
+OPERATOR: Final = "operator"  # a bearer token of an issuer that [[operators]] names
 NOBODY: Final = "nobody"  # no authentication
 _JSON: Final = "application/json"
 
@@ -45,12 +50,34 @@ def _get(path: str, name: str, who: str, answers: Mapping[str, str], summary: st
     return Row(path=path, method="get", name=name, who=who, summary=summary, told="The answer.", answers=answers)
 
 
+def _plain(path: str) -> str:
+    """As OpenAPI writes a path: its parameters without their kind."""
+    return path.replace(":path}", "}")
+
+
+def _of_operators(errand: Errand) -> Row:
+    """From the table that the endpoint itself is made from."""
+    path = _plain(errand.path)
+    said = (errand.run.__doc__ or "").splitlines()[0].partition(": ")[2] or "For operators."
+    return Row(
+        path=path,
+        method=errand.method.lower(),
+        name=f"{errand.method.lower()}{path}".replace("/", ".").replace("{", "").replace("}", ""),
+        who=OPERATOR,
+        summary=f"{said} Role: {errand.role}.",
+        told="The answer.",
+        body="Any" if errand.method == "POST" else None,
+        answers={_JSON: "Any"},
+    )
+
+
 ROWS: Final = (
     _post("/token", "token", CLIENT, "TokenRequest", "TokenAnswer", "Identities, sessions and access (RFC 8693)."),
     _post("/introspect", "introspect", CLIENT, "TokenQuestion", "Introspection", "The state of a token (RFC 7662)."),
     _post("/revoke", "revoke", CLIENT, "TokenQuestion", "Empty", "Revoke a token of the client's (RFC 7009)."),
     _post("/registry", "registry", CLIENT, "ClientFields", "Registry", "What the workload may know of the registry."),
     _post("/reports", "report", CLIENT, "ReportFields", "Empty", "A resource server tells of a call that it received."),
+    _post("/rejections", "rejections", CLIENT, "RejectionFields", "Empty", "A resource server tells of strangers."),
     _post("/calls", "call", SESSION, "CallQuestion", "Permitted", "Permission for one tool call."),
     _post("/notes", "note", SESSION, "Note", "Noted", "What came of a tool call or a hand-off."),
     _get("/session", "session", SESSION, {_JSON: "SessionState"}, "The state of the presented session."),
@@ -89,4 +116,7 @@ ROWS: Final = (
         {"text/plain; version=0.0.4; charset=utf-8": "Text"},
         "Figures for Prometheus, for the loopback and listed addresses.",
     ),
+    _get(_plain(CARD), "card", NOBODY, {_JSON: "Any"}, "The signed card of an agent (A2A 1.0)."),
+    _get(_plain(DOCUMENT), "document", NOBODY, {_JSON: "Any"}, "The client metadata document of an agent."),
+    *(_of_operators(errand) for errand in ERRANDS),
 )

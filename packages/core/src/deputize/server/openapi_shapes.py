@@ -118,6 +118,7 @@ SCHEMAS: Final[Mapping[str, object]] = {
     "TokenAnswer": _TOKEN_ANSWER,
     "TokenQuestion": _form("token", token=_TEXT, token_type_hint=_TEXT),
     "Introspection": _INTROSPECTION,
+    "RejectionFields": _form("rejections", rejections={"type": "string", "contentMediaType": "application/json"}),
     "ReportFields": _form("report", report={"type": "string", "contentMediaType": "application/json"}),
     "FeedFields": _form(after={"type": "string", "pattern": "^[0-9]{1,15}$"}, wait={"enum": ["0", "1"]}),
     "FeedPage": _object("issuer", issuer=_TEXT, heartbeat=_ANY),
