@@ -1,7 +1,8 @@
 """Figures for Prometheus. No label names a user, an agent, a session or a key: operators read them without a role."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -54,7 +55,7 @@ class Figures:
             "deputize_ready", "1 where the process may decide.", multiprocess_mode="livemin", registry=own
         )
         if self._shared:
-            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]  # as it is published
+            _OfWorkers(self._registry, Path(os.environ[MULTIPROCESS]))
         self._registry.register(_Policy(digest))
 
     def tell(self, trace: Trace, endpoint: str, status: int, seconds: float) -> None:
@@ -81,6 +82,31 @@ class Figures:
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _OfWorkers(MultiProcessCollector):
+    """What all workers wrote.
+
+    A file has no size between its making and its first count, and keeps none where its worker died there: the library
+    would fail at it.
+    """
+
+    def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
+        super().__init__(registry, str(folder))  # type: ignore[no-untyped-call]  # as it is published
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """See Collector."""
+        files = [str(found) for found in sorted(self._folder.glob("*.db")) if _size(found)]
+        merged: Iterable[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]  # the same
+        return merged
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # of a worker that ended meanwhile
+        return 0
 
 
 class _Policy(Collector):
