@@ -293,6 +293,19 @@ async def test_a_user_and_an_agent_can_be_cut_off(place: Any) -> None:
     assert error.code in {"agent_suspended", "invalid_client"}  # who authenticates nobody is told nothing else
 
 
+async def test_a_session_whose_agent_was_suspended_can_still_be_closed_and_tells_its_state(place: Any) -> None:
+    session = await place.session(user="alice", agent="supervisor")
+    child = await place.delegate(session, "researcher")
+    place.engine.revoke(_kind("agent"), f"{AGENT}researcher", reason="odd")
+    place.authority.engine.renew_identities()
+    assert child.state == "revoked"
+    error = await refused(place.call(child, "search"))
+    assert error.code in {"session_revoked", "agent_suspended", "invalid_client"}
+    await place.close(child)
+    await place.close(session)
+    assert session.state == "closed"
+
+
 async def test_what_is_malformed_is_refused_alike(place: Any) -> None:
     session = await place.session(user="alice", agent="supervisor")
     for step, code in (

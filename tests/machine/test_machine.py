@@ -432,15 +432,22 @@ class Delegation(RuleBasedStateMachine):
             assert allowed, "allowed what is to be refused"
             return result
         assert not allowed, f"refused what is allowed: {refused}"
-        if self.kind == "replicas" and refused.code == "invalid_client":
-            assert self.suspended  # who is suspended authenticates for nothing: a stranger, of whom there is no record
+        if self.stranger(refused):
             return None
         assert len(self.authority.audit) > before
         self.recorded(refused)
         return None
 
+    def stranger(self, error: DeputizeError) -> bool:
+        """Who is suspended authenticates at a server for nothing: a stranger, of whom there is no record."""
+        unknown = self.kind == "replicas" and error.code == "invalid_client"
+        assert not unknown or self.suspended
+        return unknown
+
     def recorded(self, error: DeputizeError) -> None:
         """I16: by its reference, once, with the policy that refused."""
+        if self.stranger(error):
+            return
         assert error.reference is not None
         records = self.authority.audit.find(reference=error.reference)
         assert len(records) == 1

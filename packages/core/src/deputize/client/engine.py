@@ -350,7 +350,7 @@ class RemoteEngine:
         again: bool = False,
     ) -> bytes:
         told = dict(body) if body is not None else None
-        key = self.identity(agent).key
+        key = self._keyring.key(agent)
         return self._connection.send(
             Sending(method=method, path=path, asked=asked, body=told, key=key, token=token, again=again)
         )

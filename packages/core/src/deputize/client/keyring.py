@@ -58,6 +58,12 @@ class Keyring:
                 self._held[name] = held
             return held[0]
 
+    def key(self, name: str) -> LocalKey:
+        """The key of `name`, whatever became of its identity: for what permits nothing."""
+        self._look_for_fork()
+        held = self._held.get(name)
+        return held[0].key if held is not None else self.get(name).key
+
     def keep(self, name: str) -> None:
         """Renew the identity of `name` in time from now on, also while nobody asks for it."""
         self.get(name)

@@ -126,7 +126,7 @@ class Session:
         """The session token for what permits nothing: the last one, where none is minted any more."""
         try:
             return self.present()
-        except Denied:
+        except (Denied, InvalidToken):  # it has ended, or its agent is suspended
             return self._opened.token
 
     def presenting(self, ask: Callable[[str], T]) -> T:

@@ -45,5 +45,5 @@ def refusal(error: DeputizeError, *, authenticated: bool, status: int | None = N
         headers["WWW-Authenticate"] = f'DPoP error="{answer.error}"'
     if error.code in _UNREAD:  # what is left of the request would be taken for the next one
         headers["Connection"] = "close"
-    tells = authenticated and answer.error not in _BEFORE_AUTHENTICATION
+    tells = authenticated and error.code not in _BEFORE_AUTHENTICATION
     return json(error_answer.encode(error, answer.error, authenticated=tells), status=status, headers=headers)
