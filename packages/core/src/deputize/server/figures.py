@@ -1,6 +1,8 @@
 """Figures for Prometheus. No label names a user, an agent, a session or a key: operators read them without a role."""
 
 import os
+import struct
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -9,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from deputize.model.failure import AuthorityUnavailable
 from deputize.server.limits import MULTIPROCESS
 from deputize.server.trace import Trace
 
@@ -19,6 +22,8 @@ _FAILED: Final = 500
 _DECIDING: Final = frozenset({"/token", "/calls"})
 _CUTTING: Final = frozenset({"/revoke", "/session/revoke", "/session/close"})
 _CODES: Final = 256
+_TRIES: Final = 5
+_PAUSE: Final = 0.05  # seconds
 
 
 class Figures:
@@ -79,8 +84,18 @@ class Figures:
         self.readers.set(self._subscribers())
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
-        return generate_latest(self._registry)
+        """All of it, in Prometheus' text format. Raises AuthorityUnavailable.
+
+        A worker that starts or ends meanwhile makes or removes its files while they are read: then once more.
+        """
+        failed = ""
+        for _ in range(_TRIES):
+            try:
+                return generate_latest(self._registry)
+            except (OSError, ValueError, KeyError, struct.error) as error:
+                failed = type(error).__name__
+                time.sleep(_PAUSE)
+        raise AuthorityUnavailable(f"the figures cannot be read now: {failed}", retry_after=1)
 
 
 class _Policy(Collector):
