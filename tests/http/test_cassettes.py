@@ -98,6 +98,7 @@ class Stage:
         return request
 
 
+@pytest.mark.filterwarnings("ignore:'encoding' argument:EncodingWarning")  # vcrpy's own way of opening a file
 @pytest.mark.parametrize("story", STORIES)
 def test_the_client_understands_what_was_answered_once(story: str) -> None:
     stage = Stage()

@@ -13,8 +13,8 @@ from deputize.model.failure import plain
 from deputize.model.identity import short_name
 from deputize.model.session import Node
 from deputize.store.protocol import ReadTx
+from deputize.wire.answer import bad_response
 from deputize.wire.json_strict import loads
-from deputize.wire.session_answer import bad_response
 
 RECORDS_MAX = 100_000
 MAX_DEPTH = 64  # of JSON: a tree is at most 16 sessions deep

@@ -14,11 +14,10 @@ from deputize.model.resource import LOCAL_TOOLS
 def hosted(parts: Parts, client: Client) -> tuple[str, ...]:
     """The agents (ids) that the client's workload hosts by the rules of now."""
     rules, registry = parts.rules.configuration.attestation_rules, parts.rules.registry
-    here = parts.attested.agents if client.workload == parts.attested.workload else frozenset()
     named = {agent for rule in rules if rule.workload == client.workload for agent in rule.agents}
     method = client.attestation
     found = {a for a in named if hosts(rules, registry, workload=client.workload, method=method, agent=a)}
-    return tuple(sorted(found | here))
+    return tuple(sorted(found))
 
 
 def registry_for(registry: Registry, agents: tuple[str, ...]) -> Registry:

@@ -28,10 +28,11 @@ from deputize.wire import client_assertion, introspection, subject_assertion, te
 from deputize.wire import token_exchange as tx
 from deputize.wire.access_answer import WRONG_BINDING, AccessAnswer, bound_to
 from deputize.wire.alg import LocalKey
+from deputize.wire.answer import bad_response
 from deputize.wire.client_assertion import INVALID_CLIENT, Credentials
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.registry_answer import RegistryAnswer
-from deputize.wire.session_answer import SessionAnswer, bad_response
+from deputize.wire.session_answer import SessionAnswer
 from deputize.wire.terms import Terms
 from deputize.wire.token_exchange import TokenExchangeRequest
 

@@ -19,9 +19,9 @@ from deputize.model.failure import ConfigurationError, Denial, Denied, Integrity
 from deputize.model.overview import AgentRow, SessionPage, SessionRow
 from deputize.model.resource import Right
 from deputize.model.revocation import Kind
+from deputize.wire.answer import bad_response
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.overview_answer import agent_from, list_in, number_in, page_from, session_from, text_in
-from deputize.wire.session_answer import bad_response
 
 
 class Operator:

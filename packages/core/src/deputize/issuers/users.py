@@ -30,7 +30,7 @@ from deputize.model.rules import UserRule
 from deputize.model.sign_in import SignIn
 from deputize.wire import claims as wire_claims
 from deputize.wire.foreign_token import ForeignClaims, claimed_issuer, decode
-from deputize.wire.jws import KeyFor
+from deputize.wire.jws import KeyFor, unverified_claims
 from deputize.wire.token_exchange import ACCESS_TOKEN, ID_TOKEN, JWT
 
 SIGNED_IN_TOO_LONG_AGO: Final = "insufficient_user_authentication"  # as RFC 9470 §3 calls it
@@ -125,6 +125,20 @@ class Users:
             sign_in=_sign_in(found, rule, now),
             expires=found.exp,
         )
+
+    def claimed(self, token: str) -> str:
+        """Whom a token names, unverified: to find what its holder opened by it, never to believe it.
+
+        Raises InvalidToken, also where no rule is for its issuer any more.
+        """
+        rule, _ = self._rule(claimed_issuer(token))
+        subject = unverified_claims(token).get(rule.subject)
+        if not isinstance(subject, str):
+            raise malformed("the claim of the subject is missing or is no text")
+        try:
+            return user_id(rule.alias, subject)
+        except InvalidRequest as error:
+            raise malformed(str(error)) from None
 
     def _kind(self, subject_token_type: str) -> tuple[str, frozenset[str | None]]:
         known = _KINDS.get(subject_token_type)

@@ -1,9 +1,8 @@
 """Figures for Prometheus. No label names a user, an agent, a session or a key: operators read them without a role."""
 
 import os
-import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -11,7 +10,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from deputize.model.failure import AuthorityUnavailable
 from deputize.server.limits import MULTIPROCESS
 from deputize.server.trace import Trace
 
@@ -22,8 +20,6 @@ _FAILED: Final = 500
 _DECIDING: Final = frozenset({"/token", "/calls"})
 _CUTTING: Final = frozenset({"/revoke", "/session/revoke", "/session/close"})
 _CODES: Final = 256
-_TRIES: Final = 5
-_PAUSE: Final = 0.05  # seconds
 
 
 class Figures:
@@ -59,7 +55,7 @@ class Figures:
             "deputize_ready", "1 where the process may decide.", multiprocess_mode="livemin", registry=own
         )
         if self._shared:
-            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]  # as it is published
+            _OfWorkers(self._registry, Path(os.environ[MULTIPROCESS]))
         self._registry.register(_Policy(digest))
 
     def tell(self, trace: Trace, endpoint: str, status: int, seconds: float) -> None:
@@ -84,18 +80,33 @@ class Figures:
         self.readers.set(self._subscribers())
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text format. Raises AuthorityUnavailable.
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)
 
-        A worker that starts or ends meanwhile makes or removes its files while they are read: then once more.
-        """
-        failed = ""
-        for _ in range(_TRIES):
-            try:
-                return generate_latest(self._registry)
-            except (OSError, ValueError, KeyError, struct.error) as error:
-                failed = type(error).__name__
-                time.sleep(_PAUSE)
-        raise AuthorityUnavailable(f"the figures cannot be read now: {failed}", retry_after=1)
+
+class _OfWorkers(MultiProcessCollector):
+    """What all workers wrote.
+
+    A file has no size between its making and its first count, and keeps none where its worker died there: the library
+    would fail at it.
+    """
+
+    def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
+        super().__init__(registry, str(folder))  # type: ignore[no-untyped-call]  # as it is published
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """See Collector."""
+        files = [str(found) for found in sorted(self._folder.glob("*.db")) if _size(found)]
+        merged: Iterable[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]  # the same
+        return merged
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # of a worker that ended meanwhile
+        return 0
 
 
 class _Policy(Collector):

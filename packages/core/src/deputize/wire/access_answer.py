@@ -7,9 +7,9 @@ from deputize.model.failure import InvalidRequest, InvalidToken
 from deputize.model.mode import Mode
 from deputize.model.session import Grant
 from deputize.wire import authorization_details, base64url
+from deputize.wire.answer import bad_response
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.refusal import malformed
-from deputize.wire.session_answer import bad_response
 from deputize.wire.token_exchange import ACCESS_TOKEN
 
 GRANT_MEMBER: Final = "deputize_grant"

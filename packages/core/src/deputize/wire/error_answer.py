@@ -23,8 +23,8 @@ from deputize.model.failure import (
     UnknownAgent,
     plain,
 )
+from deputize.wire.answer import bad_response
 from deputize.wire.json_strict import dumps, loads
-from deputize.wire.session_answer import bad_response
 
 _KINDS: Final[dict[str, type[DeputizeError]]] = {
     "denied": Denied,

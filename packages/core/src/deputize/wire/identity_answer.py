@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from deputize.wire.answer import bad_response
 from deputize.wire.json_strict import dumps, loads
-from deputize.wire.session_answer import bad_response
 from deputize.wire.token_exchange import JWT
 
 MEMBER: Final = "deputize_identity"

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from deputize.model.introspection import INACTIVE, Introspection
+from deputize.wire.answer import bad_response
 from deputize.wire.claims import nested_act, sign_in, sign_in_claims
 from deputize.wire.json_strict import dumps, loads
-from deputize.wire.session_answer import bad_response
 
 MODE_MEMBER: Final = "deputize_mode"
 KIND_MEMBER: Final = "deputize_kind"

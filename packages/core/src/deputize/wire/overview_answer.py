@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from deputize.model.overview import AgentRow, SessionPage, SessionRow
-from deputize.wire.session_answer import bad_response
+from deputize.wire.answer import bad_response
 
 
 def session_members(row: SessionRow) -> dict[str, object]:

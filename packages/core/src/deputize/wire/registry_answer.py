@@ -8,8 +8,8 @@ from deputize.model.failure import InvalidRequest
 from deputize.model.registry import AgentEntry, Binding, Registry, ResourceEntry
 from deputize.model.resource import Right
 from deputize.wire import authorization_details
+from deputize.wire.answer import bad_response, number, objects, text, texts
 from deputize.wire.json_strict import dumps, loads
-from deputize.wire.session_answer import bad_response
 
 _DAMAGE: Final = (KeyError, ValueError, TypeError, AttributeError)
 _BINDINGS: Final[Mapping[str, Binding]] = {"bearer": "bearer", "dpop": "dpop", "optional": "optional"}
@@ -41,16 +41,16 @@ class RegistryAnswer:
         """Raises InvalidRequest (`invalid_response`) for what is no such answer."""
         members = loads(raw, refuse=bad_response)
         try:
-            agents = [_agent_from(told) for told in _objects(members["agents"])]
-            resources = [_resource_from(told) for told in _objects(members["resources"])]
+            agents = [_agent_from(told) for told in objects(members["agents"])]
+            resources = [_resource_from(told) for told in objects(members["resources"])]
             return cls(
                 registry=Registry(
-                    trust_domain=_text(members["trust_domain"]),
+                    trust_domain=text(members["trust_domain"]),
                     agents={entry.id: entry for entry in agents},
                     resources={entry.url: entry for entry in resources},
                 ),
-                hosted=_texts(members["hosted"]),
-                token_life=_number(members["session_token_ttl"]),
+                hosted=texts(members["hosted"]),
+                token_life=number(members["session_token_ttl"]),
             )
         except (InvalidRequest, *_DAMAGE):
             raise bad_response("the answer tells of the registry in another form") from None
@@ -69,12 +69,12 @@ def _agent(entry: AgentEntry) -> dict[str, object]:
 
 def _agent_from(told: Mapping[str, object]) -> AgentEntry:
     return AgentEntry(
-        id=_text(told["id"]),
-        name=_text(told["name"]),
+        id=text(told["id"]),
+        name=text(told["name"]),
         opens=told["open"] is True,
         use=_rights(told["use"]),
         delegate=_rights(told["delegate"]),
-        delegate_to=frozenset(_texts(told["delegate_to"])),
+        delegate_to=frozenset(texts(told["delegate_to"])),
     )
 
 
@@ -95,42 +95,15 @@ def _resource_from(told: Mapping[str, object]) -> ResourceEntry:
     if not isinstance(tools, dict):
         raise TypeError("tools")
     return ResourceEntry(
-        alias=_text(told["alias"]),
-        url=_text(told["url"]),
-        scopes=frozenset(_texts(told["scopes"])),
-        binding=_BINDINGS[_text(told["binding"])],
-        tools={_text(tool): frozenset(_texts(scopes)) for tool, scopes in tools.items()},
-        framework_tools=frozenset(_texts(told["framework_tools"])),
-        agent=_text(told["agent"]) if "agent" in told else None,
+        alias=text(told["alias"]),
+        url=text(told["url"]),
+        scopes=frozenset(texts(told["scopes"])),
+        binding=_BINDINGS[text(told["binding"])],
+        tools={text(tool): frozenset(texts(scopes)) for tool, scopes in tools.items()},
+        framework_tools=frozenset(texts(told["framework_tools"])),
+        agent=text(told["agent"]) if "agent" in told else None,
     )
 
 
 def _rights(value: object) -> frozenset[Right]:
     return authorization_details.read(value) if value != [] else frozenset()
-
-
-def _objects(value: object) -> list[Mapping[str, object]]:
-    if not isinstance(value, list):
-        raise TypeError("list")
-    found: list[Mapping[str, object]] = [item for item in value if isinstance(item, dict)]
-    if len(found) != len(value):
-        raise TypeError("objects")
-    return found
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError("text")
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError("list")
-    return tuple(_text(item) for item in value)
-
-
-def _number(value: object) -> int:
-    if type(value) is not int:
-        raise TypeError("number")
-    return value

@@ -12,6 +12,7 @@ from deputize.model.mode import Mode
 from deputize.model.resource import Right
 from deputize.model.session import Edge, Evidence, Node
 from deputize.wire import authorization_details
+from deputize.wire.answer import bad_response, number, text, texts
 from deputize.wire.json_strict import dumps, loads
 from deputize.wire.token_exchange import SESSION
 
@@ -91,42 +92,23 @@ def node_members(node: Node) -> dict[str, object]:
 
 def node_from(told: Mapping[str, object], ceiling: frozenset[Right]) -> Node:
     """The inverse of `node_members`. Raises KeyError, ValueError or TypeError for another form."""
-    path, chain, parent = told["path"], told["chain"], told["parent"]
-    if not isinstance(path, list) or not isinstance(chain, list):
-        raise TypeError("lists")
+    parent = told["parent"]
     return Node(
-        sid=_text(told["sid"]),
-        txn=_text(told["txn"]),
-        path=tuple(_text(item) for item in path),
-        parent=None if parent is None else _text(parent),
+        sid=text(told["sid"]),
+        txn=text(told["txn"]),
+        path=texts(told["path"]),
+        parent=None if parent is None else text(parent),
         kind=Edge(told["kind"]),
         mode=Mode(told["mode"]),
-        sub=_text(told["sub"]),
-        agent=_text(told["agent"]),
-        chain=tuple(_text(item) for item in chain),
+        sub=text(told["sub"]),
+        agent=text(told["agent"]),
+        chain=texts(told["chain"]),
         ceiling=ceiling,
-        created=_number(told["created"]),
-        exp=_number(told["exp"]),
-        depth=_number(told["depth"]),
+        created=number(told["created"]),
+        exp=number(told["exp"]),
+        depth=number(told["depth"]),
         evidence=Evidence(told["evidence"]),
-        workload=_text(told["workload"]),
-        attestation=_text(told["attestation"]),
-        leaf=_number(told["leaf"]),
+        workload=text(told["workload"]),
+        attestation=text(told["attestation"]),
+        leaf=number(told["leaf"]),
     )
-
-
-def bad_response(reason: str) -> InvalidRequest:
-    """The refusal of an answer that a server of ours does not give."""
-    return InvalidRequest(reason, code="invalid_response")
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError("text")
-    return value
-
-
-def _number(value: object) -> int:
-    if type(value) is not int:
-        raise TypeError("number")
-    return value
