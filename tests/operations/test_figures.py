@@ -41,11 +41,14 @@ def test_figures_count_requests_and_decisions_and_name_nobody(site: Site) -> Non
     secrets = lived(site)
     site.form("/introspect")
     site.ask("/no-such-page")
+    site.ask("/agents/secret-agent-name/.well-known/agent-card.json")
     text = site.ask("/metrics").body.decode()
     assert 'deputize_requests_total{code="",endpoint="/token",outcome="ok"}' in text
     assert 'endpoint="/introspect",outcome="refused"' in text
     assert 'endpoint="other",outcome="refused"' in text
     assert "no-such-page" not in text
+    assert "secret-agent-name" not in text
+    assert 'endpoint="/agents/{name:path}/.well-known/agent-card.json"' in text
     assert 'deputize_decisions_total{decision="denied",endpoint="/token"} 1.0' in text
     assert 'deputize_revocations_total{endpoint="/session/close"} 1.0' in text
     assert "deputize_ready 1.0" in text

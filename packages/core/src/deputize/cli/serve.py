@@ -63,8 +63,8 @@ def serve(  # options of a command line
     anchor = anchor_from_environment(os.environ)
     check_anchor(configuration, anchor)
     digest = rules_of(configuration).policy.digest
-    set_up(log_format, log_level)
     serving = open_sockets(configuration, anchor)
+    set_up(log_format, log_level)
     screen = _screen(serving, digest, dev=dev)
 
     def opened(engine: "Engine") -> None:

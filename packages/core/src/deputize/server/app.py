@@ -130,7 +130,7 @@ def create_app(
     outer = Middleware(
         Outer,
         limits=bounds,
-        endpoints=frozenset(found.path for found in routes),
+        endpoints={found.path: found.path_regex for found in routes},
         standing=standing,
         figures=figures,
         spans=spans,

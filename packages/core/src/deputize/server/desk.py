@@ -31,6 +31,7 @@ from deputize.model.operator import Operator
 from deputize.model.rules import Role
 from deputize.server import answers
 from deputize.server.incoming import Incoming, read
+from deputize.server.trace import trace_of
 from deputize.wire.json_strict import dumps
 
 MAX_POLICY: Final = 4 * 1024 * 1024  # bytes of a policy set
@@ -141,10 +142,14 @@ def _route(desk: Desk, errand: Errand, limit: int, limiter: anyio.CapacityLimite
         what = f"{request.method} {request.url.path}"
         try:
             operator = await anyio.to_thread.run_sync(desk.admit, shown, errand, what, limiter=limiter)
-        except InvalidToken:
+        except InvalidToken as error:
+            trace_of(request).refused(error)
             return _unknown(shown=bool(shown))
         except DeputizeError as error:
+            trace_of(request).refused(error)
             return answers.refusal(error, authenticated=not isinstance(error, _UNRECORDED))
+
+        trace_of(request).operator = operator.name
 
         def run(incoming: Incoming) -> Response:
             names = {name: str(value) for name, value in request.path_params.items()}
@@ -155,6 +160,7 @@ def _route(desk: Desk, errand: Errand, limit: int, limiter: anyio.CapacityLimite
             incoming = await read(request, limit=errand.limit or limit)
             return await anyio.to_thread.run_sync(run, incoming, limiter=limiter)
         except DeputizeError as error:
+            trace_of(request).refused(error)
             return answers.refusal(error, authenticated=True)
 
     return Route(errand.path, endpoint, methods=[errand.method])

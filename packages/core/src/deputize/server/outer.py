@@ -1,7 +1,9 @@
 """What stands around every request: its id, its address, its bounds, and what is told of it afterwards."""
 
 import logging
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,7 +45,7 @@ class Outer:
         app: ASGIApp,
         *,
         limits: Limits,
-        endpoints: frozenset[str],
+        endpoints: Mapping[str, re.Pattern[str]],
         standing: Standing,
         figures: Figures,
         spans: Spans,
@@ -65,7 +67,7 @@ class Outer:
             await self._app(scope, receive, send)
             return
         trace = self._trace(scope)
-        endpoint = scope["path"] if scope["path"] in self._endpoints else OTHER
+        endpoint = self._endpoint(scope["path"])
         began = time.perf_counter()
         answer = _Answer(send, trace.id, self._standing)
         self._standing.in_hand += 1
@@ -92,7 +94,7 @@ class Outer:
             _FAILURES.error("unexpected failure at %s: %s", endpoint, type(error).__name__)  # a trace may hold values
             if not answer.status:
                 await answers.json(dumps({"error": "server_error"}), status=500)(scope, receive, answer)
-        if trace.agent is not None and hint and endpoint not in _PROBES:
+        if trace.authenticated and hint and endpoint not in _PROBES:
             self._addresses.give_back(hint)
 
     def _refusal(self, scope: Scope, endpoint: str, hint: str) -> tuple[str, Response] | None:
@@ -113,6 +115,12 @@ class Outer:
             return RATE_LIMITED, answers.refusal(error, authenticated=False)
         return None
 
+    def _endpoint(self, path: str) -> str:
+        """The path as it is described, so that no name in it becomes a label."""
+        if path in self._endpoints:
+            return path
+        return next((name for name, form in self._endpoints.items() if form.match(path)), OTHER)
+
     def _trace(self, scope: Scope) -> Trace:
         peer = scope["client"][0] if scope.get("client") else ""
         said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
@@ -123,7 +131,7 @@ class Outer:
 
     def _tell(self, trace: Trace, endpoint: str, status: int, seconds: float) -> None:
         self._figures.tell(trace, endpoint, status, seconds)
-        if trace.agent is None and trace.code not in {None, RATE_LIMITED} and status in _STRANGE:
+        if not trace.authenticated and trace.code not in {None, RATE_LIMITED} and status in _STRANGE:
             self._strangers.note(trace.code or "", trace.address)
         members = {
             "request": trace.id,
@@ -132,6 +140,7 @@ class Outer:
             "code": trace.code,
             "ms": round(seconds * _MILLIS, 2),
             "agent": trace.agent,
+            "operator": trace.operator,
             "sid": trace.sid,
             "address": trace.address,
         }

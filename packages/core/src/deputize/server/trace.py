@@ -14,18 +14,24 @@ _BYTES: Final = 9
 
 @dataclass(slots=True)
 class Trace:
-    """One request. `agent` is set once its client has authenticated; `code` is why it was refused.
+    """One request. `agent` or `operator` is set once its caller has authenticated; `code` is why it was refused.
 
-    `direct`: no proxy stood between, or only trusted ones. `charged`: it still costs its address.
+    `direct`: no proxy stood between, or only trusted ones.
     """
 
     id: str = field(default_factory=lambda: secrets.token_urlsafe(_BYTES))
     address: str = ""
     direct: bool = True
     agent: str | None = None
+    operator: str | None = None
     sid: str | None = None
     txn: str | None = None
     code: str | None = None
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether it is known who asks."""
+        return self.agent is not None or self.operator is not None
 
     def refused(self, error: DeputizeError) -> None:
         """Remember why. `invalid_client` tells nothing, so its own reason is kept here."""
