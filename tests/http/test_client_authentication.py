@@ -200,8 +200,15 @@ def test_an_identity_that_was_revoked_or_whose_agent_is_suspended_authenticates_
     size = fresh.world.size()
     asked = {"tool": "search", "resource": LOCAL, "scopes": ["tool:search"]}
     answer = fresh.reader.hold("/calls", token, asked)
-    assert (answer.status_code, answer.json()) == (401, {"error": "invalid_client"})
+    # The key of the token was proven, so its holder is told why, as it is in one process (I15).
+    assert (answer.status_code, answer.json()["error"], answer.json()["code"]) == (
+        401,
+        "invalid_client",
+        "agent_suspended",
+    )
     assert [(one["type"], one["outcome"]) for one in fresh.world.since(size)] == [("tool.denied", "denied")]
+    unproven = fresh.reader.hold("/calls", token, asked, proofs=[fresh.writer.proof("/calls", "POST", token=token)])
+    assert (unproven.status_code, "agent_suspended" in unproven.text) == (401, False)
     assert fresh.boss.try_root().status_code == 200
 
 
