@@ -59,3 +59,19 @@ def test_what_a_replica_with_a_clock_ahead_issued_is_taken_by_one_that_is_behind
     ahead.open_root(BOSS, RootRequest(mode=Mode.ON_BEHALF_OF, user="local|bob", evidence=Evidence.ASSERTED))
     assert not ahead.introspect(issued.token).active
     assert not behind.introspect(issued.token).active  # the log's time went on, whatever this clock says
+
+
+@pytest.mark.requirement("I2", "I7")
+def test_a_session_that_a_replica_behind_opens_has_all_of_its_life_and_its_child_ends_with_it(replicas: Any) -> None:
+    ahead, behind = replicas
+    boss, worker = behind.identity(BOSS), behind.identity(WORKER)
+    ahead.parts.clock.advance(50)
+    asked = RootRequest(mode=Mode.ON_BEHALF_OF, user="local|alice", evidence=Evidence.ASSERTED, ttl=30)
+    first = ahead.open_root(BOSS, asked)
+    root = behind.open_root(BOSS, asked)
+    assert (root.node.created, root.node.exp) == (first.node.created, first.node.exp)
+    assert behind.state(root.node) == "open"
+    child = behind.hand_off_of(
+        boss.client, HandOffRequest(subject_token=root.token, actor_token=worker.token, to=WORKER)
+    )
+    assert child.node.exp == root.node.exp

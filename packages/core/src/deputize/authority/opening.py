@@ -117,8 +117,7 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     plan = Plan(node, narrowing, key, digest, request.task, client.jkt, None)
 
     def allowed(tx: WriteTx, now: float, signer: str) -> None:
-        born = replace(node, created=max(node.created, int(now)))
-        cuts = Cuts(tx, [born], (client.agent, signer))
+        cuts = Cuts(tx, [_born(node, None, now)], (client.agent, signer))
         parts.keys.check_signer(cuts.has(Kind.KEY, signer))
         cuts.require_agent(client.agent)
         dead = cuts.killed()
@@ -268,6 +267,13 @@ def commit(parts: Parts, case: Case, plan: Plan, allowed: Callable[[WriteTx, flo
     return Opened(node=node, token=token, jkt=plan.jkt, expires=claims.exp, narrowed=dropped, reissued=reissued)
 
 
+def _born(node: Node, parent: Node | None, now: float) -> Node:
+    """By the transaction's time: another replica's clock may be ahead. All of its life is left, to its parent's end."""
+    later = max(int(now) - node.created, 0)
+    exp = node.exp + later if parent is None else min(node.exp + later, parent.exp)
+    return replace(node, created=node.created + later, exp=exp)
+
+
 def _new(tx: WriteTx, case: Case, plan: Plan, now: float) -> tuple[Node, Record]:
     node, parent = plan.node, plan.parent
     if parent is None:
@@ -279,11 +285,10 @@ def _new(tx: WriteTx, case: Case, plan: Plan, now: float) -> tuple[Node, Record]
     keep_text = case.rules.configuration.task_text == "clear"
     task = plan.task.encode("utf-8", "surrogatepass") if plan.task is not None else None
     node = replace(
-        node,
+        _born(node, parent, now),
         task=plan.task if keep_text else None,
         task_digest=keyed_digest(secret, "task", task),
         key=plan.key,
-        created=max(node.created, int(now)),  # by the transaction's time: another replica's clock may be ahead
     )
     record = append(tx, _event(case, plan, node, "session.opened", int(now * MILLIS)))
     node = replace(node, leaf=record.seq)
