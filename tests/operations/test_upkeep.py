@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from deputize import Authority
-from deputize.audit.checkpoint import parse
+from deputize.audit.checkpoint import origin_of, parse
 from deputize.audit.verification import verify
 from deputize.authority.engine import Engine
+from deputize.authority.log_keys import LogKey, log_key
 from deputize.authority.retention import erase_old
 from deputize.authority.stores import store_of
 from deputize.cli.main import app, status_of
@@ -46,11 +47,15 @@ def run(*arguments: str) -> tuple[int, str]:
     return found.exit_code, found.stdout
 
 
+def log_of(engine: Engine) -> LogKey:
+    return log_key(engine.parts.keys.anchor, origin_of(engine.parts.issuer))
+
+
 def test_checkpoints_go_to_a_folder_each_as_a_file_that_is_never_replaced(tmp_path: Path) -> None:
     clock = FakeClock()
     file = prepared(tmp_path, '[audit]\ncheckpoint_to = ["file:kept/"]\ncheckpoint_every = "1m"\n')
     engine = engine_of(file, clock)
-    upkeep = Upkeep(engine.parts, Strangers(engine.parts), lambda: None)
+    upkeep = Upkeep(engine.parts, Strangers(engine.parts), lambda: None, log_of(engine))
     upkeep.tick()
     first = sorted((tmp_path / "kept").iterdir())
     assert len(first) == 1
@@ -65,15 +70,17 @@ def test_checkpoints_go_to_a_folder_each_as_a_file_that_is_never_replaced(tmp_pa
     assert first[0].read_text(encoding="utf-8") == text
     heads = [parse(path.read_bytes()) for path in again]
     report = engine.parts.store.read(lambda tx: verify(tx, against=heads[0]))
+    signers = [row for row in engine.parts.store.read(lambda tx: tx.keys()) if row.use == "log"]
     engine.close()
     assert report.ok
+    assert len(signers) == 1  # no new key with each
     assert heads[0].size < heads[1].size
 
 
 def test_a_checkpoint_that_goes_nowhere_is_refused_at_the_start(tmp_path: Path) -> None:
     engine = engine_of(prepared(tmp_path, '[audit]\ncheckpoint_to = ["https://witness.example"]\n'), FakeClock())
     with pytest.raises(ConfigurationError) as error:
-        Upkeep(engine.parts, Strangers(engine.parts), lambda: None)
+        Upkeep(engine.parts, Strangers(engine.parts), lambda: None, log_of(engine))
     engine.close()
     assert error.value.key == "audit.checkpoint_to"
 
@@ -83,7 +90,7 @@ def test_spent_proofs_are_forgotten_once_they_are_over_and_not_before(tmp_path: 
     clock = FakeClock()
     engine = engine_of(prepared(tmp_path), clock)
     store, until = engine.parts.store, int(clock.now()) + 100
-    upkeep = Upkeep(engine.parts, Strangers(engine.parts), lambda: None)
+    upkeep = Upkeep(engine.parts, Strangers(engine.parts), lambda: None, log_of(engine))
     assert store.write(lambda tx: tx.spend("dpop", "a", until))
     upkeep.tick()
     assert not store.write(lambda tx: tx.spend("dpop", "a", until))

@@ -31,6 +31,17 @@ class Hop:
     policies: tuple[str, ...]
     enough: str
 
+    def to_dict(self) -> dict[str, object]:
+        """As data, on the wire and in a terminal."""
+        return {
+            "step": self.step,
+            "resource": self.right.resource,
+            "scope": self.right.scope,
+            "allowed": self.allowed,
+            "policies": list(self.policies),
+            "enough": self.enough,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:

@@ -14,8 +14,12 @@ from deputize.authority.rollout import Applied
 from deputize.authority.tree import SessionTree
 from deputize.config import Bundle
 from deputize.model.event import Json, Record
+from deputize.model.failure import InvalidRequest
+from deputize.model.identity import local_user
 from deputize.model.overview import AgentRow, SessionPage, SessionRow
+from deputize.model.registry import Registry
 from deputize.model.revocation import Kind
+from deputize.store.protocol import ReadTx
 
 MAX_PAGE = 1000  # sessions or records in one answer
 
@@ -40,6 +44,50 @@ class Wanted:
     reference: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+
+
+def matching(
+    tx: ReadTx, wanted: Wanted, *, agent: str | None, resource: str | None, limit: int, below: int | None = None
+) -> list[Record]:
+    """The newest `limit` records that match, oldest first. `agent` is an id, `resource` a URL."""
+    sub = local_user(wanted.user) if wanted.user is not None else None
+
+    def search(sid: str | None, txn: str | None) -> list[Record]:
+        return tx.find(
+            sid=sid,
+            txn=txn,
+            agent=agent,
+            sub=sub,
+            tool=wanted.tool,
+            resource=resource,
+            outcome=wanted.outcome,
+            type=wanted.type,
+            jti=wanted.token,
+            call_id=wanted.call_id,
+            reference=wanted.reference,
+            since_ms=wanted.since_ms,
+            until_ms=wanted.until_ms,
+            below=below,
+            limit=limit,
+        )
+
+    if wanted.session is None:
+        return search(None, wanted.root)
+    both = search(wanted.session, wanted.root)
+    if wanted.root is None:
+        both += search(None, wanted.session)
+    by_seq = {record.seq: record for record in both}
+    return [by_seq[seq] for seq in sorted(by_seq)][-limit:]
+
+
+def resource_named(registry: Registry, name: str | None) -> str | None:
+    """The URL that an alias stands for; one that is no longer registered still stands in the log, under its URL."""
+    if name is None:
+        return None
+    try:
+        return registry.resource(name).url
+    except InvalidRequest:
+        return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

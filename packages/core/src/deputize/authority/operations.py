@@ -11,12 +11,12 @@ from deputize.authority.explain import Explanation
 from deputize.authority.joining import TTL, JoinToken, enroll
 from deputize.authority.log_keys import LogKey, publish_log_key
 from deputize.authority.naming import agent_named, node_of, target_of
-from deputize.authority.operating import RecordPage, SignedHead, Wanted
+from deputize.authority.operating import RecordPage, SignedHead, Wanted, matching, resource_named
 from deputize.authority.rollout import Applied
 from deputize.authority.subject import state_of
 from deputize.authority.tree import SessionTree, build_tree
 from deputize.config import Bundle, from_bundle
-from deputize.model.event import Json, Record
+from deputize.model.event import Json
 from deputize.model.failure import AttestationFailed, ConfigurationError, InvalidRequest, NotFound
 from deputize.model.identity import local_user
 from deputize.model.overview import AgentRow, SessionPage, SessionRow, session_row
@@ -124,38 +124,11 @@ class Operations:
         """See Operating."""
         parts = self.engine.parts
         agent = agent_named(parts, wanted.agent) if wanted.agent is not None else None
-        sub = local_user(wanted.user) if wanted.user is not None else None
-        resource = self._resource(wanted.resource)
-
-        def search(tx: ReadTx, sid: str | None, txn: str | None) -> list[Record]:
-            return tx.find(
-                sid=sid,
-                txn=txn,
-                agent=agent,
-                sub=sub,
-                tool=wanted.tool,
-                resource=resource,
-                outcome=wanted.outcome,
-                type=wanted.type,
-                jti=wanted.token,
-                call_id=wanted.call_id,
-                reference=wanted.reference,
-                since_ms=wanted.since_ms,
-                until_ms=wanted.until_ms,
-                below=below,
-                limit=limit,
-            )
-
-        def read(tx: ReadTx) -> list[Record]:
-            if wanted.session is None:
-                return search(tx, None, wanted.root)
-            both = search(tx, wanted.session, wanted.root)
-            if wanted.root is None:
-                both += search(tx, None, wanted.session)
-            by_seq = {record.seq: record for record in both}
-            return [by_seq[seq] for seq in sorted(by_seq)][-limit:]
-
-        found = tuple(parts.store.read(read))
+        resource = resource_named(self.engine.registry, wanted.resource)
+        page = parts.store.read(
+            lambda tx: matching(tx, wanted, agent=agent, resource=resource, limit=limit, below=below)
+        )
+        found = tuple(page)
         return RecordPage(records=found, below=found[0].seq if len(found) == limit else None)
 
     def checkpoint(self) -> SignedHead:
@@ -236,14 +209,6 @@ class Operations:
         parts = self.engine.parts
         if parts.follower is not None:
             parts.follower.follow(parts)
-
-    def _resource(self, name: str | None) -> str | None:
-        if name is None:
-            return None
-        try:
-            return self.engine.registry.resource(name).url
-        except InvalidRequest:
-            return name  # one that is no longer registered still stands in the log
 
     def _row(self, tx: ReadTx, entry: AgentEntry) -> AgentRow:
         parts = self.engine.parts

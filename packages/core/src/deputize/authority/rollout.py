@@ -42,6 +42,18 @@ class Applied:
     previous: str | None
     active: bool  # the one that decides now
 
+    def to_dict(self) -> dict[str, object]:
+        """As data, on the wire and in a terminal."""
+        return {
+            "policy_set": self.digest,
+            "at": self.at,
+            "by": self.by,
+            "reason": self.reason,
+            "record": self.seq,
+            "previous": self.previous,
+            "active": self.active,
+        }
+
 
 def apply(
     store: Store,

@@ -13,11 +13,17 @@ from deputize.model.resource import LOCAL_TOOLS
 
 def hosted(parts: Parts, client: Client) -> tuple[str, ...]:
     """The agents (ids) that the client's workload hosts by the rules of now."""
-    rules, registry = parts.rules.configuration.attestation_rules, parts.rules.registry
+    rules = parts.rules.configuration.attestation_rules
     named = {agent for rule in rules if rule.workload == client.workload for agent in rule.agents}
-    method = client.attestation
-    found = {a for a in named if hosts(rules, registry, workload=client.workload, method=method, agent=a)}
-    return tuple(sorted(found))
+    return tuple(sorted(agent for agent in named if may_host(parts, client, agent)))
+
+
+def may_host(parts: Parts, client: Client, agent: str | None) -> bool:
+    """Whether the client's workload hosts the agent (id) by the rules of now."""
+    rules, registry = parts.rules.configuration.attestation_rules, parts.rules.registry
+    return agent is not None and hosts(
+        rules, registry, workload=client.workload, method=client.attestation, agent=agent
+    )
 
 
 def registry_for(registry: Registry, agents: tuple[str, ...]) -> Registry:
@@ -38,6 +44,11 @@ def registry_for(registry: Registry, agents: tuple[str, ...]) -> Registry:
     )
 
 
+def is_own(parts: Parts, client: Client, told: Introspection) -> bool:
+    """Whether the token is the client's, or that of another agent of its workload."""
+    return told.client_id == client.agent or may_host(parts, client, told.client_id)
+
+
 def answer_for(parts: Parts, client: Client, told: Introspection) -> Introspection:
     """What this client is told of a token: all, where it is the token's resource or its holder; else that it is none.
 
@@ -45,7 +56,7 @@ def answer_for(parts: Parts, client: Client, told: Introspection) -> Introspecti
     """
     if not told.active:
         return INACTIVE
-    if told.client_id is not None and told.client_id in {client.agent, *hosted(parts, client)}:
+    if is_own(parts, client, told):
         return told
     mine = told.token_type == "access_token" and is_resource(parts, client, told.aud or "")  # noqa: S105  # a kind
     return told if mine else INACTIVE

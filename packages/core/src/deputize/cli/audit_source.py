@@ -9,15 +9,15 @@ from pathlib import Path
 from deputize.audit.checkpoint import origin_of
 from deputize.audit.log import stored_checkpoint
 from deputize.audit.record import open_body
-from deputize.authority.operating import Wanted
+from deputize.authority.operating import Wanted, matching, resource_named
 from deputize.authority.stores import store_of
 from deputize.config import load
 from deputize.config.configuration import Configuration
 from deputize.model.event import Record
-from deputize.model.failure import ConfigurationError, DeputizeError, InvalidRequest
-from deputize.model.identity import agent_id, local_user, short_name
+from deputize.model.failure import ConfigurationError, DeputizeError
+from deputize.model.identity import agent_id, short_name
 from deputize.store.opening import open_store
-from deputize.store.protocol import ReadTx, Store
+from deputize.store.protocol import Store
 
 _ALL = 10_000_000  # records that a search by a short name alone looks through
 
@@ -50,30 +50,9 @@ class Source:
         """The newest `limit` records that match, oldest first."""
         agent = self._agent(wanted.agent)
         unresolved = wanted.agent is not None and agent is None
-        sub, url = local_user(wanted.user) if wanted.user is not None else None, self._resource(wanted.resource)
-
-        def search(tx: ReadTx, sid: str | None, txn: str | None) -> list[Record]:
-            return tx.find(
-                sid=sid,
-                txn=txn,
-                agent=agent,
-                sub=sub,
-                tool=wanted.tool,
-                resource=url,
-                outcome=wanted.outcome,
-                since_ms=wanted.since_ms,
-                until_ms=wanted.until_ms,
-                limit=_ALL if unresolved else limit,
-            )
-
-        def read(tx: ReadTx) -> list[Record]:
-            session = wanted.session
-            if session is None:
-                return search(tx, None, None)
-            both = {record.seq: record for record in search(tx, session, None) + search(tx, None, session)}
-            return [both[seq] for seq in sorted(both)]
-
-        found = self.store.read(read)
+        many = _ALL if unresolved else limit
+        resource = self._resource(wanted.resource)
+        found = self.store.read(lambda tx: matching(tx, wanted, agent=agent, resource=resource, limit=many))
         return [record for record in found if not unresolved or _by(record, str(wanted.agent))][-limit:]
 
     def _agent(self, name: str | None) -> str | None:
@@ -82,12 +61,7 @@ class Source:
         return None if self.configuration is None else agent_id(self.configuration.trust_domain, name)
 
     def _resource(self, name: str | None) -> str | None:
-        if name is None or self.configuration is None:
-            return name
-        try:
-            return self.configuration.registry.resource(name).url
-        except InvalidRequest:
-            return name  # one that is no longer registered still stands in the log
+        return name if self.configuration is None else resource_named(self.configuration.registry, name)
 
 
 def _by(record: Record, name: str) -> bool:

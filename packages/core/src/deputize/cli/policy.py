@@ -1,5 +1,6 @@
 """`deputize policy`: check a configuration, move the store to it, ask what would be decided."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +11,14 @@ from rich.console import Console
 from rich.text import Text
 
 from deputize.authority.engine import Engine
-from deputize.authority.explain import Explanation, Hop
-from deputize.authority.explain import explain as dry_run
+from deputize.authority.explain import Explanation
+from deputize.authority.operations import Operations
 from deputize.authority.rules import rules_of
 from deputize.cli import rollout
 from deputize.cli.audit_print import data, write_out
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption
-from deputize.cli.reaching import UrlOption, chosen, reached, remote
+from deputize.cli.reaching import UrlOption, chosen, me, reached, remote
 from deputize.config import load
-from deputize.model.identity import local_user
 from deputize.store.sqlite import open_sqlite
 from deputize.system import SystemClock
 
@@ -61,7 +61,7 @@ def explain(
         with remote(server) as operator:
             found = operator.explain(chain=names, tool=tool, scopes=scope or (), resource=resource, user=user)
     if json:
-        data({"allowed": found.allowed, "hops": [_hop(hop) for hop in found.hops]})
+        data({"allowed": found.allowed, "hops": [hop.to_dict() for hop in found.hops]})
     else:
         _print(str(found))
     raise typer.Exit(0 if found.allowed else REFUSED)
@@ -81,29 +81,9 @@ def suggest(*, config: ConfigOption = DEFAULT_CONFIG, url: UrlOption = None, jso
 def _dry_run(
     config: Path, names: list[str], *, tool: str | None, resource: str | None, scopes: Sequence[str], user: str | None
 ) -> Explanation:
-    engine = _dry(config)
-    entries = [engine.registry.agent(name) for name in names]
-    found = dry_run(
-        engine.parts,
-        chain=[name if entry is None else entry.id for name, entry in zip(names, entries, strict=True)],
-        tool=tool,
-        scopes=scopes,
-        resource=resource,
-        user=local_user(user) if user is not None else None,
-    )
-    engine.close()
-    return found
-
-
-def _hop(hop: Hop) -> dict[str, object]:
-    return {
-        "step": hop.step,
-        "resource": hop.right.resource,
-        "scope": hop.right.scope,
-        "allowed": hop.allowed,
-        "policies": hop.policies,
-        "enough": hop.enough,
-    }
+    with contextlib.closing(_dry(config)) as engine:
+        asked = Operations(engine, by=me())
+        return asked.explain(chain=names, tool=tool, scopes=scopes, resource=resource, user=user)
 
 
 def _dry(config: Path) -> Engine:

@@ -28,20 +28,7 @@ def print_moved(digest: str, *, json: bool) -> None:
 def print_history(moves: Sequence[Applied], *, json: bool) -> None:
     """One move a line, the active one marked."""
     if json:
-        data(
-            [
-                {
-                    "policy_set": move.digest,
-                    "at": move.at,
-                    "by": move.by,
-                    "reason": move.reason,
-                    "record": move.seq,
-                    "previous": move.previous,
-                    "active": move.active,
-                }
-                for move in moves
-            ]
-        )
+        data([move.to_dict() for move in moves])
         return
     newest = {move.digest: move.seq for move in moves}
     for move in moves:

@@ -141,7 +141,6 @@ def _screen(serving: "Serving", digest: str, *, dev: bool) -> Screen:
         anchor=serving.anchor.name,
         workers=server.workers,
         warnings=tuple(_warnings(serving, dev=dev)),
-        dev=dev,
     )
 
 

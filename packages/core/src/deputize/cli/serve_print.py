@@ -21,7 +21,6 @@ class Screen:
     workers: int
     warnings: tuple[str, ...] = ()
     tokens: tuple[tuple[str, str], ...] = ()
-    dev: bool = False
 
     def of_store(self, warnings: tuple[str, ...], tokens: tuple[tuple[str, str], ...]) -> "Screen":
         """With what the open store told."""

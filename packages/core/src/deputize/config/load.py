@@ -9,7 +9,7 @@ from pathlib import Path
 from deputize.config.attestation import attestation_rules
 from deputize.config.blame import Blame
 from deputize.config.build import build_registry, checked
-from deputize.config.bundle import Bundle, shared_text
+from deputize.config.bundle import OF_ONE_REPLICA, Bundle, shared_text
 from deputize.config.configuration import Configuration, ServerSettings
 from deputize.config.document import DEFAULT_POLICIES, Document
 from deputize.config.environment import deciding, override
@@ -69,7 +69,7 @@ def from_bundle(bundle: Bundle, *, replica: Configuration | None = None) -> Conf
 
 def from_data(data: Mapping[str, object], blame: Blame) -> Configuration:
     """From data that no file holds. Its patterns of files match nothing. Raises ConfigurationError."""
-    shared = {key: value for key, value in data.items() if key not in {"server", "store"}}
+    shared = {key: value for key, value in data.items() if key not in OF_ONE_REPLICA}
     name = f"mappings{_DATA}"
     bundle = Bundle(main=name, files={name: json.dumps(shared, sort_keys=True)})
     document = document_of(data, blame)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
@@ -50,9 +49,6 @@ Form = Callable[[Service, Incoming, list[tuple[str, str]], Authenticated], Respo
 Held = Callable[[Service, Incoming, Holder], Response]
 
 
-PUBLIC: Final = frozenset({"/jwks", "/healthz", "/readyz", "/metrics", "/openapi.json", WELL_KNOWN})
-
-
 def create_app(
     engine: Engine, *, limits: Limits | None = None, bundles: Bundles | None = None, spans: Spans = no_spans
 ) -> Starlette:
@@ -67,10 +63,15 @@ def create_app(
     clients = Buckets(bounds.rate, parts.clock.monotonic)
     service = Service(engine=engine, base=parts.issuer, evidence_keys=keys, clients=clients)
     slots = anyio.CapacityLimiter(bounds.threads)
-    hub = FeedHub(_feed(engine))
+    log = log_key(parts.keys.anchor, origin_of(parts.issuer))  # one for this process, whatever it signs
+    publish_log_key(parts.store, log, parts.clock)
+    feed_of_store = Feed(
+        issuer=parts.issuer, store=parts.store, clock=parts.clock, key=log.key, unanchored=log.unanchored
+    )
+    hub = FeedHub(feed_of_store)
     standing, strangers = Standing(), Strangers(parts)
     figures = Figures(lambda: parts.rules.policy.digest, lambda: hub.subscribers)
-    upkeep = Upkeep(parts, strangers, lambda: figures.refresh(ready=status.may_decide(engine)))
+    upkeep = Upkeep(parts, strangers, lambda: figures.refresh(ready=status.may_decide(engine)), log)
 
     async def who(request: Request) -> Client:
         incoming = await read(request, limit=bounds.max_body, patience=bounds.body_timeout)
@@ -120,7 +121,7 @@ def create_app(
         Route("/checkpoint", feed.checkpoint, methods=["POST"]),
         route(documents.CARD, "GET", documents.card),
         route(documents.CLIENT, "GET", documents.client),
-        *routes_of(ERRANDS, engine, limit=bounds.max_body, limiter=slots),
+        *routes_of(ERRANDS, engine, log, limit=bounds.max_body, limiter=slots),
         *(route(path, "GET", status.metadata) for path in well_known),
         route("/openapi.json", "GET", status.description),
         route("/healthz", "GET", status.healthy),
@@ -162,14 +163,6 @@ def _kept_up(upkeep: Upkeep) -> Callable[[Starlette], contextlib.AbstractAsyncCo
             await asyncio.gather(task, return_exceptions=True)
 
     return lifespan
-
-
-def _feed(engine: Engine) -> Feed:
-    """The feed over this process's store. Its heartbeats are signed by a key that stands in the log."""
-    parts = engine.parts
-    log = log_key(parts.keys.anchor, origin_of(parts.issuer))
-    publish_log_key(parts.store, log, parts.clock)
-    return Feed(issuer=parts.issuer, store=parts.store, clock=parts.clock, key=log.key, unanchored=log.unanchored)
 
 
 def _after_authentication(run: Form) -> Plain:

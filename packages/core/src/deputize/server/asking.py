@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from deputize.authority.client_auth import Authenticated
-from deputize.authority.visible import answer_for, hosted, is_resource, registry_for
+from deputize.authority.visible import answer_for, hosted, is_own, is_resource, registry_for
 from deputize.model.failure import InvalidRequest, NotFound
 from deputize.model.report import Rejections, Report
 from deputize.model.revocation import Kind
@@ -34,7 +34,7 @@ def revoke(service: Service, incoming: Incoming, items: Items, who: Authenticate
     engine = service.engine
     told = engine.introspect(introspection.token_of(items))
     if told.active and told.jti is not None:
-        if told.client_id not in {who.client.agent, *hosted(engine.parts, who.client)}:
+        if not is_own(engine.parts, who.client, told):
             raise InvalidRequest("the token is another client's (RFC 7009 §2.1)", code="unauthorized_client")
         engine.revoke(Kind.TOKEN, told.jti, reason="revoked by its client", by=who.client.agent)
     return answers.members()

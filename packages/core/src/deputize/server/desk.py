@@ -1,6 +1,5 @@
 """Where operators are known: their token, their role, and what they asked for. Nothing is read of a stranger's body."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,10 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deputize.audit.checkpoint import origin_of
 from deputize.authority.engine import Engine
 from deputize.authority.following import policy_ready
-from deputize.authority.log_keys import LogKey, log_key
+from deputize.authority.log_keys import LogKey
 from deputize.authority.operations import Operations
 from deputize.authority.operator_refusals import refused, require_role
 from deputize.authority.rules import Rules
@@ -30,6 +28,7 @@ from deputize.model.failure import (
 from deputize.model.operator import Operator
 from deputize.model.rules import Role
 from deputize.server import answers
+from deputize.server.holding import only
 from deputize.server.incoming import Incoming, read
 from deputize.server.trace import trace_of
 from deputize.wire.json_strict import dumps
@@ -50,8 +49,7 @@ class Asked:
     def body(self, *known: str) -> dict[str, object]:
         """The JSON body; a member that is not `known` is refused. Raises InvalidRequest."""
         told = self.incoming.json()
-        if not told.keys() <= set(known):
-            raise InvalidRequest("the body has a member that is not known here")
+        only(told, set(known))
         return told
 
     def query(self, *known: str) -> dict[str, str]:
@@ -80,11 +78,10 @@ class Errand:
 class Desk:
     """Knows operators by the rules that the store decides by. Thread-safe."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, log: LogKey) -> None:
         self._engine = engine
+        self._log = log
         self._held: tuple[Rules, Operators] | None = None
-        self._head: LogKey | None = None
-        self._lock = threading.Lock()
 
     def operator(self, authorization: Sequence[str]) -> Operator:
         """Whom the one `Authorization` header proves. Raises InvalidToken, AuthorityUnavailable, StoreError."""
@@ -114,7 +111,7 @@ class Desk:
 
     def operations(self, operator: Operator) -> Operations:
         """What this operator does is done in their name."""
-        return Operations(self._engine, by=operator.name, role=operator.role or "", head=self._log_key())
+        return Operations(self._engine, by=operator.name, role=operator.role or "", head=self._log)
 
     def _operators(self, rules: Rules) -> Operators:
         held = self._held
@@ -122,17 +119,12 @@ class Desk:
             held = self._held = (rules, Operators.of(rules.configuration, self._engine.parts.clock))
         return held[1]
 
-    def _log_key(self) -> LogKey:
-        with self._lock:
-            if self._head is None:
-                parts = self._engine.parts
-                self._head = log_key(parts.keys.anchor, origin_of(parts.issuer))
-            return self._head
 
-
-def routes_of(errands: Sequence[Errand], engine: Engine, *, limit: int, limiter: anyio.CapacityLimiter) -> list[Route]:
-    """The endpoints as routes. `limit`: bytes of a body; `limiter`: whose threads decide."""
-    desk = Desk(engine)
+def routes_of(
+    errands: Sequence[Errand], engine: Engine, log: LogKey, *, limit: int, limiter: anyio.CapacityLimiter
+) -> list[Route]:
+    """The endpoints as routes. `log` signs checkpoints. `limit`: bytes of a body; `limiter`: whose threads decide."""
+    desk = Desk(engine, log)
     return [_route(desk, errand, limit, limiter) for errand in errands]
 
 

@@ -12,7 +12,6 @@ from deputize.server.incoming import Incoming
 from deputize.server.service import Service
 from deputize.wire.agent_card import WELL_KNOWN
 from deputize.wire.client_metadata import SUFFIX
-from deputize.wire.json_strict import dumps
 
 CARD: Final = "/agents/{name:path}" + WELL_KNOWN
 CLIENT: Final = "/agents/{name:path}/" + SUFFIX
@@ -23,20 +22,12 @@ _CACHED: Final = {"Cache-Control": f"public, max-age={_MAX_AGE}"}
 
 def card(service: Service, incoming: Incoming) -> Response:
     """`GET /agents/<name>/.well-known/agent-card.json` (A2A 1.0 §8.2)."""
-    try:
-        body = service.cards.card(service.engine.parts, _name(incoming))
-    except NotFound:
-        return _missing()
-    return answers.json(body, headers=_CACHED)
+    return answers.json(service.cards.card(service.engine.parts, _name(incoming)), headers=_CACHED)
 
 
 def client(service: Service, incoming: Incoming) -> Response:
     """`GET /agents/<name>/client.json`, whose `client_id` is this URL."""
-    try:
-        body = cards.client_document(service.engine.parts, _name(incoming))
-    except NotFound:
-        return _missing()
-    return answers.json(body, headers=_CACHED)
+    return answers.json(cards.client_document(service.engine.parts, _name(incoming)), headers=_CACHED)
 
 
 def _name(incoming: Incoming) -> str:
@@ -44,7 +35,3 @@ def _name(incoming: Incoming) -> str:
     if found is None:
         raise NotFound("no such agent")
     return found["name"]
-
-
-def _missing() -> Response:
-    return answers.json(dumps({"error": "not_found"}), status=404)

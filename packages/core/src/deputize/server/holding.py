@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from deputize.authority.revocation import Revocation
 from deputize.model.event import Json
 from deputize.model.failure import InvalidRequest, NotFound
 from deputize.model.report import Note
@@ -107,7 +108,11 @@ def revoke(service: Service, incoming: Incoming, holder: Holder) -> Response:
     only(told, {"reason", "sid"})
     target = text(told, "sid", None) or holder.node.sid
     _check_below(service, holder, target)
-    done = service.engine.revoke(Kind.SESSION, target, reason=text(told, "reason"), by=holder.client.agent)
+    return revoked(service.engine.revoke(Kind.SESSION, target, reason=text(told, "reason"), by=holder.client.agent))
+
+
+def revoked(done: Revocation) -> Response:
+    """What a revocation came to, for holders and operators alike."""
     return answers.members(
         kind=done.kind,
         target=done.target,

@@ -6,12 +6,11 @@ from starlette.responses import Response
 
 from deputize.authority.joining import TTL
 from deputize.authority.operating import MAX_PAGE
-from deputize.authority.revocation import Revocation
 from deputize.model.failure import InvalidRequest
 from deputize.model.revocation import Kind
 from deputize.server import answers
 from deputize.server.desk import Asked, Errand, number
-from deputize.server.holding import text
+from deputize.server.holding import revoked, text
 from deputize.wire.json_strict import dumps
 from deputize.wire.overview_answer import agent_members, page_members, session_members
 
@@ -46,7 +45,7 @@ def session(asked: Asked) -> Response:
 def revoke_session(asked: Asked) -> Response:
     """`POST /sessions/{id}/revoke`: what the id stands for; of a token that token alone."""
     told = asked.body("reason")
-    return _revoked(asked.operations.revoke_named(asked.names["id"], reason=text(told, "reason")))
+    return revoked(asked.operations.revoke_named(asked.names["id"], reason=text(told, "reason")))
 
 
 def revoke(asked: Asked) -> Response:
@@ -55,7 +54,7 @@ def revoke(asked: Asked) -> Response:
     kind = _KINDS.get(text(told, "kind"))
     if kind is None:
         raise InvalidRequest(f"kind is one of {', '.join(_KINDS)}")
-    return _revoked(asked.operations.revoke(kind, text(told, "target"), reason=text(told, "reason")))
+    return revoked(asked.operations.revoke(kind, text(told, "target"), reason=text(told, "reason")))
 
 
 def agents(asked: Asked) -> Response:
@@ -73,7 +72,7 @@ def agent(asked: Asked) -> Response:
 def suspend(asked: Asked) -> Response:
     """`POST /agents/{name}/suspend`: its sessions, all below them and its identities are dead."""
     told = asked.body("reason")
-    return _revoked(asked.operations.revoke(Kind.AGENT, asked.names["name"], reason=text(told, "reason")))
+    return revoked(asked.operations.revoke(Kind.AGENT, asked.names["name"], reason=text(told, "reason")))
 
 
 def resume(asked: Asked) -> Response:
@@ -89,17 +88,6 @@ def enroll(asked: Asked) -> Response:
         raise InvalidRequest("ttl is whole seconds")
     made = asked.operations.enroll(asked.names["name"], ttl=ttl)
     return answers.members(token=made.token, workload=made.workload, expires=made.expires)
-
-
-def _revoked(done: Revocation) -> Response:
-    return answers.members(
-        kind=done.kind,
-        target=done.target,
-        at=done.at,
-        effective_by=done.effective_by,
-        seq=done.seq,
-        sessions=done.sessions,
-    )
 
 
 # Whoever takes away is a responder; whoever gives is an admin.

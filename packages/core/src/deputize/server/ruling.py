@@ -22,19 +22,7 @@ def policy(asked: Asked) -> Response:
 def history(asked: Asked) -> Response:
     """`GET /policy/history`: every move, oldest first."""
     asked.query()
-    moves = [
-        {
-            "policy_set": move.digest,
-            "at": move.at,
-            "by": move.by,
-            "reason": move.reason,
-            "record": move.seq,
-            "previous": move.previous,
-            "active": move.active,
-        }
-        for move in asked.operations.history()
-    ]
-    return answers.members(moves=moves)
+    return answers.members(moves=[move.to_dict() for move in asked.operations.history()])
 
 
 def apply(asked: Asked) -> Response:
@@ -62,18 +50,7 @@ def explain(asked: Asked) -> Response:
         resource=text(told, "resource", None) or None,
         user=text(told, "user", None) or None,
     )
-    hops = [
-        {
-            "step": hop.step,
-            "resource": hop.right.resource,
-            "scope": hop.right.scope,
-            "allowed": hop.allowed,
-            "policies": list(hop.policies),
-            "enough": hop.enough,
-        }
-        for hop in found.hops
-    ]
-    return answers.members(allowed=found.allowed, hops=hops)
+    return answers.members(allowed=found.allowed, hops=[hop.to_dict() for hop in found.hops])
 
 
 def suggest(asked: Asked) -> Response:

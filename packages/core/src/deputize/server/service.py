@@ -10,7 +10,7 @@ from deputize.authority.client_auth import Authenticated, authenticate
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import EvidenceKeys
 from deputize.authority.refusal import Case, decided
-from deputize.authority.visible import hosted
+from deputize.authority.visible import may_host
 from deputize.model.failure import (
     AttestationFailed,
     AuthorityUnavailable,
@@ -130,7 +130,7 @@ class Service:
             return
         if parts.now() >= holder.claims.exp:
             raise InvalidToken("the session token has expired", code="token_expired")
-        if holder.client.agent not in hosted(parts, holder.client):
+        if not may_host(parts, holder.client, holder.client.agent):
             raise AttestationFailed("no rule of now lets this workload host this agent")
 
     def recorded(self, client: Client, error: DeputizeError, node: Node | None = None) -> DeputizeError:

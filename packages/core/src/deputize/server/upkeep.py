@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from deputize.audit.checkpoint import origin_of
 from deputize.audit.log import Log
-from deputize.authority.log_keys import log_key, publish_log_key
+from deputize.authority.log_keys import LogKey, publish_log_key
 from deputize.authority.parts import Parts
 from deputize.authority.retention import erase_old
 from deputize.model.failure import ConfigurationError, DeputizeError, StoreError
@@ -26,12 +25,13 @@ _LOG = logging.getLogger("deputize.upkeep")
 
 
 class Upkeep:
-    """One background task of a process. `refresh` is called at every tick; it must not raise."""
+    """One background task of a process. `refresh`, called at every tick, must not raise; `log` signs checkpoints."""
 
-    def __init__(self, parts: Parts, strangers: Strangers, refresh: Callable[[], None]) -> None:
+    def __init__(self, parts: Parts, strangers: Strangers, refresh: Callable[[], None], log: LogKey) -> None:
         self._parts = parts
         self._strangers = strangers
         self._refresh = refresh
+        self._log = log
         self._folders = folders_of(parts)
         self._sweep_at = float("-inf")
         self._checkpoint_at = float("-inf")
@@ -70,7 +70,7 @@ class Upkeep:
     def _checkpoint(self) -> None:
         parts = self._parts
         self._checkpoint_at = parts.clock.monotonic() + parts.rules.configuration.checkpoint_every
-        log = log_key(parts.keys.anchor, origin_of(parts.issuer))
+        log = self._log
         publish_log_key(parts.store, log, parts.clock)
         made = Log(parts.store).checkpoint(log.key, origin=log.key.name, unanchored=log.unanchored)
         for folder in self._folders:

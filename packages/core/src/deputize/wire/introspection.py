@@ -13,7 +13,6 @@ KIND_MEMBER: Final = "deputize_kind"
 _TEXTS: Final = ("sub", "aud", "client_id", "sid", "txn", "jti", "iss")
 _TIMES: Final = ("iat", "exp")
 _MAX_CHAIN: Final = 64
-_IDENTITY: Final = "identity"
 
 
 def token_of(items: Sequence[tuple[str, str]]) -> str:

@@ -12,7 +12,6 @@ from deputize.model.failure import InvalidRequest
 from deputize.model.resource import Right
 from deputize.wire import authorization_details
 
-IDENTITY: Final = "deputize_identity"
 TTL: Final = "deputize_ttl"  # seconds
 TASK: Final = "deputize_task"
 KEY: Final = "deputize_key"
