@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deputize.authority import client_auth, workloads
+from deputize.authority import client_auth, visible, workloads
 from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import EvidenceKeys
 from deputize.authority.stores import store_of
@@ -184,6 +184,10 @@ class Site:
 
     def jwt(self, token: str, key: LocalKey | None = None) -> workloads.WorkloadIdentity:
         return self.attest(WorkloadEvidence(kind="jwt", token=token), key)
+
+    def hosted(self, found: workloads.WorkloadIdentity) -> tuple[str, ...]:
+        client = Client(agent=found.workload, jkt="", workload=found.workload, attestation=found.method)
+        return visible.hosted(self.parts, client)
 
     def peer(self, uid: int, gid: int = 1000) -> workloads.WorkloadIdentity:
         return self.attest(WorkloadEvidence(kind="unix", peer=PeerCredentials(uid=uid, gid=gid, pid=4242)))

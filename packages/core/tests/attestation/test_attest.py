@@ -38,7 +38,7 @@ def test_a_projected_service_account_token_proves_its_workload(site: Any) -> Non
     assert claims.context.attested == site.clock.now()
     assert (found.workload, found.method, found.exp) == (CHURN, "kubernetes", claims.exp)
     # The auditor is named by the rule, and accepts SPIFFE alone.
-    assert [agent.rpartition("/")[2] for agent in found.agents] == ["researcher", "supervisor"]
+    assert [agent.rpartition("/")[2] for agent in site.hosted(found)] == ["researcher", "supervisor"]
 
 
 @pytest.mark.requirement("WL-07")
@@ -51,7 +51,7 @@ def test_a_job_of_a_ci_provider_proves_its_workload(site: Any) -> None:
 def test_an_svid_of_the_trust_domain_proves_its_workload(site: Any) -> None:
     found = site.jwt(site.svid())
     assert (found.workload, found.method) == ("spiffe://example.org/workload/mesh", "spiffe")
-    assert [agent.rpartition("/")[2] for agent in found.agents] == ["auditor", "researcher"]
+    assert [agent.rpartition("/")[2] for agent in site.hosted(found)] == ["auditor", "researcher"]
 
 
 def test_the_user_at_the_other_end_of_a_socket_proves_its_workload(site: Any) -> None:

@@ -195,7 +195,7 @@ def test_a_resource_server_is_a_workload_that_hosts_nobody(site: Any) -> None:
     made = joining.enroll(site.parts, "crm-server", by="alice")
     key = generate()
     found = site.attest(WorkloadEvidence(kind="join", token=made.token), key)
-    assert found.agents == ()
+    assert site.hosted(found) == ()
     assert site.ask(key, found.token).agent == "spiffe://example.org/workload/crm-server"
     assert code_of(identified, site, site.ask(key, found.token), "researcher") == "attestation_failed"
 

@@ -7,8 +7,8 @@ count of failures before authentication.
 from dataclasses import dataclass
 
 from deputize.authority.parts import Parts
+from deputize.authority.rules import hosted_now
 from deputize.authority.subject import Cuts, Tokens
-from deputize.authority.workloads import hosted_now
 from deputize.model.failure import AttestationFailed, InvalidToken
 from deputize.model.request import Client
 from deputize.model.revocation import Kind
@@ -82,7 +82,7 @@ def _authenticated(parts: Parts, tokens: Tokens, credentials: Credentials) -> Au
     assertion = client_assertion.decode(
         credentials.assertion, client_id=identity.sub, issuer=parts.issuer, key=key, now=parts.clock.now()
     )
-    if not hosted_now(parts, client):
+    if not hosted_now(parts.rules, client):
         raise AttestationFailed("no rule of now lets this workload be what it says")
 
     def operation(tx: WriteTx) -> None:

@@ -16,7 +16,7 @@ from deputize.authority.identities import Identities, Identity
 from deputize.authority.introspection import introspect
 from deputize.authority.key_book import KeyBook
 from deputize.authority.parts import Parts
-from deputize.authority.policy_sets import NO_SET, active_digest, keep, kept_text, move
+from deputize.authority.policy_sets import NO_SET, active_digest, active_text, keep, kept_text, move
 from deputize.authority.protocol import Shown
 from deputize.authority.reported import record_rejections, record_report
 from deputize.authority.rules import Rules, rules_of
@@ -166,11 +166,9 @@ class Engine:
 
     def session(self, sid: str) -> Node:
         """A session as it was made; what can change of it is asked for apart. Raises NotFound."""
-        parts = self.parts
-        node = parts.nodes.get(sid) or parts.store.read(lambda tx: tx.session(sid))
+        node = self.parts.node(sid)
         if node is None:
             raise NotFound("no such session")
-        parts.nodes.put(sid, node)
         return node
 
     def bound(self, resource: str) -> bool:
@@ -304,18 +302,13 @@ class Engine:
 
     def _join_policy(self, rules: Rules) -> None:
         """Follow the store's set. One that cannot be loaded leaves this replica not ready, and it decides nothing."""
-        active, text = self.parts.store.read(_active_text)
+        active, text = self.parts.store.read(active_text)
         if active is None:
             with contextlib.suppress(InvalidRequest):  # another replica was first: its set is followed
                 move(self.parts.store, self.parts.clock, rules, by=EMBEDDED, expected=NO_SET)
         elif text is None:
             self._settle_policy(rules)
         policy_ready(self.parts)
-
-
-def _active_text(tx: ReadTx) -> tuple[str | None, str | None]:
-    active = active_digest(tx)
-    return active, kept_text(tx, active) if active is not None else None
 
 
 def claim(store: Store, configuration: Configuration, *, write: bool = True) -> None:

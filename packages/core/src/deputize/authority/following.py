@@ -9,11 +9,11 @@ from typing import Final
 
 from deputize.authority.journal import append
 from deputize.authority.parts import Parts, PolicyMoved
-from deputize.authority.policy_sets import MILLIS, active_digest, compiled, kept_text
+from deputize.authority.policy_sets import MILLIS, active_digest, active_text, compiled
 from deputize.config import Configuration
 from deputize.model.event import Event
 from deputize.model.failure import AuthorityUnavailable, ConfigurationError, DeputizeError
-from deputize.store.protocol import ReadTx, WriteTx
+from deputize.store.protocol import WriteTx
 from deputize.verifier.process import ProcessLock
 
 MAX_REASON: Final = 200  # characters
@@ -34,7 +34,7 @@ class StoreFollower:
         Raises AuthorityUnavailable where its texts are missing or do not compile; that is recorded once.
         """
         with self._lock:
-            digest, text = parts.store.read(_active)
+            digest, text = parts.store.read(lambda tx: active_text(tx, parts.rules.policy.digest))
             if digest is None or digest == parts.rules.policy.digest:
                 return
             seen = (digest, sha256((text or "").encode("utf-8", "surrogatepass")).digest())
@@ -54,16 +54,14 @@ class StoreFollower:
 def policy_ready(parts: Parts) -> bool:
     """Whether this process decides by the store's set; a replica that follows loads it first. Never raises."""
     try:
-        if parts.follower is not None:
-            parts.follower.follow(parts)
+        if parts.store.read(active_digest) == parts.rules.policy.digest:
+            return True
+        if parts.follower is None:
+            return False
+        parts.follower.follow(parts)
         return parts.store.read(active_digest) == parts.rules.policy.digest
     except DeputizeError:
         return False
-
-
-def _active(tx: ReadTx) -> tuple[str | None, str | None]:
-    digest = active_digest(tx)
-    return digest, kept_text(tx, digest) if digest is not None else None
 
 
 def _unavailable() -> AuthorityUnavailable:

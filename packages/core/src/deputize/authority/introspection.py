@@ -15,10 +15,10 @@ from deputize.wire.thumbprint import thumbprint
 
 def introspect(parts: Parts, token: str) -> Introspection:
     """Never raises for what a token says: what does not hold is inactive, and nothing else is told."""
-    now = parts.store.read(parts.moment)
     try:
         header = peek(token)
-        if parts.store.read(lambda tx: tx.revoked(Kind.KEY, header.kid or "")) is not None:
+        now, cut = parts.store.read(lambda tx: (parts.moment(tx), tx.revoked(Kind.KEY, header.kid or "")))
+        if cut is not None:
             return INACTIVE
         typ = header.typ
         if typ == ACCESS_TYP:

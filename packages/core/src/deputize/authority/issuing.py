@@ -12,7 +12,6 @@ from deputize.authority.journal import append, new_id
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS, Case
 from deputize.authority.subject import Cuts
-from deputize.model.event import Json
 from deputize.model.revocation import Kind
 from deputize.model.token import IdentityClaims, IdentityContext
 from deputize.store.protocol import WriteTx
@@ -35,14 +34,12 @@ def issue_identity(
     jwk: Mapping[str, str],
     *,
     event: str,
-    detail: Mapping[str, Json] | None = None,
-    also: Callable[[WriteTx, float, Cuts], int | None] | None = None,
-    revocable: tuple[str, ...] = (),
+    also: Callable[[WriteTx, float], int | None] | None = None,
 ) -> IssuedIdentity:
     """An identity of `case.client` over the public `jwk`, recorded as `event`.
 
-    `also` runs in the transaction, before the record, with the authority's time in seconds and the revocations of the
-    client, of its workload and of `revocable` (ids); it refuses by raising, and may say when evidence was checked.
+    `also` runs in the transaction, before the record, with the authority's time in seconds; it refuses by raising, and
+    may say when evidence was checked.
     Raises InvalidToken (`agent_suspended`), AuthorityUnavailable.
     """
     client = case.client
@@ -51,14 +48,15 @@ def issue_identity(
 
     def operation(tx: WriteTx) -> tuple[int, int, str]:
         now = parts.stamp(tx)
-        cuts = Cuts(tx, (), (client.agent, client.workload, signer.kid, *revocable))
+        cuts = Cuts(tx, (), (client.agent, client.workload, signer.kid))
         cuts.require_agent(client.agent)
         cuts.require_agent(client.workload)
         parts.check_policy(tx, case.rules)
         parts.keys.check_signer(cuts.has(Kind.KEY, signer.kid))
-        checked = also(tx, now, cuts) if also is not None else None
-        more: dict[str, Json] = {"method": client.attestation, "jkt": client.jkt, **(detail or {})}
-        entry = case.event(event, "permitted", int(now * MILLIS), jti=jti, more=more)
+        checked = also(tx, now) if also is not None else None
+        entry = case.event(
+            event, "permitted", int(now * MILLIS), jti=jti, more={"method": client.attestation, "jkt": client.jkt}
+        )
         attested = client.attested if checked is None else checked
         return int(now), attested, rec_claim(append(tx, replace(entry, policies=(POLICY,))))
 

@@ -141,8 +141,6 @@ class KeyBook:
             return
         served: dict[str, Served] = {}
         for row in self._store.read(_unrevoked):
-            if row.use != "sig":
-                continue
             key = self._load(row)
             if key is not None:
                 served[row.kid] = Served(key.until(row.sign_until), row.sign_until, row.serve_until, row)
@@ -237,8 +235,10 @@ class KeyBook:
 
 
 def _unrevoked(tx: ReadTx) -> list[KeyRow]:
-    rows = tx.keys()
-    return [row for row in rows if tx.revoked(Kind.KEY, row.kid) is None]
+    published = tx.keys()
+    rows = [row for row in published if row.use == "sig"]
+    cut = {entry.id for entry in tx.revoked_among([row.kid for row in rows]) if entry.kind is Kind.KEY}
+    return [row for row in rows if row.kid not in cut]
 
 
 def _kid_of(record: Record) -> object:

@@ -88,6 +88,15 @@ class Parts:
         """The agents of this process, by the set that is loaded now."""
         return self.rules.attested
 
+    def node(self, sid: str) -> Node | None:
+        """A session as it was made, read once; None where there is none."""
+        node = self.nodes.get(sid)
+        if node is None:
+            node = self.store.read(lambda tx: tx.session(sid))
+            if node is not None:
+                self.nodes.put(sid, node)
+        return node
+
     def now(self) -> float:
         """The authority's time, seconds, as far as this process has seen it. A transaction asks `moment`."""
         return max(self.clock.now(), self.latest)

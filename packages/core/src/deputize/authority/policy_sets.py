@@ -36,6 +36,12 @@ def kept_text(tx: ReadTx, digest: str) -> str | None:
     return tx.meta(_ROW + digest) if plain else None
 
 
+def active_text(tx: ReadTx, loaded: str | None = None) -> tuple[str | None, str | None]:
+    """The set that the store decides by and its texts; no texts where it is `loaded` already."""
+    digest = active_digest(tx)
+    return digest, kept_text(tx, digest) if digest is not None and digest != loaded else None
+
+
 def compiled(text: str | None, digest: str, *, replica: Configuration | None = None) -> Rules:
     """The rules of a stored bundle. What compiles to another digest is not the set: ConfigurationError."""
     if text is None:

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from deputize.attestation import InProcess
-from deputize.attestation.deciding import hosts, known
 from deputize.authority.journal import append, new_reference
 from deputize.authority.panel import Panel, ruling_detail
 from deputize.authority.parts import Parts, PolicyMoved
-from deputize.authority.rules import Rules
+from deputize.authority.rules import Rules, hosted_now
 from deputize.model.decision import Ruling
 from deputize.model.event import Event, Json
 from deputize.model.failure import (
@@ -119,23 +118,12 @@ def decided(parts: Parts, case: Case, steps: Callable[[], T]) -> T:
                 _refuse(parts, case, error)
                 raise
         case.take(blank, parts.rules)
-        if not _hosted(case):
+        # The set that was loaded since has to let the client be who it authenticated as, by the one before.
+        if case.client.attestation != InProcess.METHOD and not hosted_now(case.rules, case.client):
             lost = AttestationFailed("no rule of now lets this workload be what it says")
             _refuse(parts, case, lost)
             raise lost
     return _once(parts, case, steps, settled=True)
-
-
-def _hosted(case: Case) -> bool:
-    """Whether the set that was loaded since still lets this client be who it authenticated as, by the one before."""
-    client, rules = case.client, case.rules
-    if client.attestation == InProcess.METHOD:
-        return True
-    given = rules.configuration.attestation_rules
-    workload, method = client.workload, client.attestation
-    if client.agent == workload:
-        return known(given, workload=workload, method=method)
-    return hosts(given, rules.registry, workload=workload, method=method, agent=client.agent)
 
 
 def _once(parts: Parts, case: Case, steps: Callable[[], T], *, settled: bool) -> T:

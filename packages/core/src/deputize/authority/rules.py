@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from deputize.attestation import Attested, InProcess
+from deputize.attestation.deciding import hosts, known
 from deputize.config import Configuration
 from deputize.model.decision import PolicyEngine
 from deputize.model.failure import AttestationFailed
 from deputize.model.identity import workload_id
 from deputize.model.limits import Limits
 from deputize.model.registry import Registry
+from deputize.model.request import Client
 from deputize.policy import compile_policy
 
 
@@ -25,6 +27,14 @@ class Rules:
     def limits(self) -> Limits:
         """The limits of the same set."""
         return self.configuration.limits
+
+
+def hosted_now(rules: Rules, client: Client) -> bool:
+    """Whether these rules let this workload be what `client` says: itself, or the host of that agent."""
+    given = rules.configuration.attestation_rules
+    if client.agent == client.workload:
+        return known(given, workload=client.workload, method=client.attestation)
+    return hosts(given, rules.registry, workload=client.workload, method=client.attestation, agent=client.agent)
 
 
 def rules_of(configuration: Configuration) -> Rules:

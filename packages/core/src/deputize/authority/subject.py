@@ -87,12 +87,9 @@ def _digest(token: str) -> bytes:
 def subject_of(parts: Parts, tokens: Tokens, case: Case, token: str, now: float) -> Presented:
     """Steps 4, 5 and 7. Raises InvalidToken."""
     claims, kid = tokens.session(parts, token, now)
-    node = parts.nodes.get(claims.sid)
+    node = parts.node(claims.sid)
     if node is None:
-        node = parts.store.read(lambda tx: tx.session(claims.sid))
-        if node is None:
-            raise InvalidToken("the session token names no session of this authority", code="unknown_session")
-        parts.nodes.put(node.sid, node)
+        raise InvalidToken("the session token names no session of this authority", code="unknown_session")
     present(case.client, claims, node)
     case.node = node
     if (claims.txn, claims.context.path, claims.chain, claims.sub, claims.sign_in) != (
@@ -113,7 +110,7 @@ def linked_by(parts: Parts, node: Node) -> str | None:
     """
     if is_user(node.sub) or node.parent is None:
         return None
-    above = parts.nodes.get(node.parent) or parts.store.read(lambda tx: tx.session(node.parent or ""))
+    above = parts.node(node.parent)
     if above is None:
         raise IntegrityError("a session's parent is missing from the store")
     return above.agent if node.kind is Edge.LINK else linked_by(parts, above)
@@ -126,12 +123,9 @@ def groups_of(parts: Parts, node: Node) -> tuple[str, ...]:
     """
     if not is_user(node.sub):
         return ()
-    root = node if node.sid == node.txn else parts.nodes.get(node.txn)
+    root = node if node.sid == node.txn else parts.node(node.txn)
     if root is None:
-        root = parts.store.read(lambda tx: tx.session(node.txn))
-        if root is None:
-            raise IntegrityError("a session's root is missing from the store")
-        parts.nodes.put(root.sid, root)
+        raise IntegrityError("a session's root is missing from the store")
     return root.groups if root.sub == node.sub else ()
 
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.attestation import InProcess
-from deputize.attestation.deciding import JOIN, hosts, known
+from deputize.attestation.deciding import JOIN
 from deputize.authority.evidence import Proved, judge, use
 from deputize.authority.evidence_keys import EvidenceKeys
 from deputize.authority.issuing import IssuedIdentity, issue_identity
 from deputize.authority.joining import evidence_digest
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import Case, decided, unknown_agent
-from deputize.authority.subject import Cuts
+from deputize.authority.rules import hosted_now
 from deputize.model.event import Json
 from deputize.model.failure import AttestationFailed, InvalidToken, plain
 from deputize.model.request import Client, WorkloadEvidence
@@ -35,17 +35,13 @@ _MAX_SUBJECT: Final = 200  # characters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadIdentity:
-    """An identity of a workload or of an agent that it hosts. `exp` is in seconds since the epoch.
-
-    `agents` are the ids of the agents that the workload may host now.
-    """
+    """An identity of a workload or of an agent that it hosts. `exp` is in seconds since the epoch."""
 
     token: str = field(repr=False)
     claims: IdentityClaims
     workload: str
     method: str
     exp: int
-    agents: tuple[str, ...] = ()
 
 
 def attest(
@@ -63,13 +59,12 @@ def attest(
     case = Case("workload.denied", client, parts.rules)
     case.detail = _told(proved)
 
-    def used(tx: WriteTx, now: float, cuts: Cuts) -> int:
-        del cuts
+    def used(tx: WriteTx, now: float) -> int:
         use(tx, proved, evidence.token, proved_jkt, now)
         return int(now)
 
     issued = decided(parts, case, lambda: issue_identity(parts, case, members, event="workload.attested", also=used))
-    return _answer(parts, issued)
+    return _answer(issued)
 
 
 def renew(parts: Parts, client: Client, *, jwk: Mapping[str, object], jkt: str | None = None) -> WorkloadIdentity:
@@ -87,7 +82,7 @@ def renew(parts: Parts, client: Client, *, jwk: Mapping[str, object], jkt: str |
             raise InvalidToken("renewal keeps the key: the proof is by another", code=INVALID_PROOF)
         return issue_identity(parts, case, members, event="workload.renewed", also=_Fresh(client))
 
-    return _answer(parts, decided(parts, case, steps))
+    return _answer(decided(parts, case, steps))
 
 
 def identify(
@@ -114,21 +109,13 @@ def identify(
         _require_workload(parts, client)
         if entry is None:
             raise unknown_agent(rules.registry, agent)
-        if not hosted_now(parts, hosted):
+        if not hosted_now(parts.rules, hosted):
             raise AttestationFailed("no rule lets this workload host this agent")
         if hmac.compare_digest(proved_jkt, client.jkt):
             raise InvalidToken("an agent has a key of its own, not its workload's", code=INVALID_PROOF)
         return issue_identity(parts, case, members, event="identity.issued", also=_Fresh(client))
 
-    return _answer(parts, decided(parts, case, steps))
-
-
-def hosted_now(parts: Parts, client: Client) -> bool:
-    """Whether the rules of now let this workload be what `client` says: itself, or the host of that agent."""
-    rules = parts.rules.configuration.attestation_rules
-    if client.agent == client.workload:
-        return known(rules, workload=client.workload, method=client.attestation)
-    return hosts(rules, parts.rules.registry, workload=client.workload, method=client.attestation, agent=client.agent)
+    return _answer(decided(parts, case, steps))
 
 
 def require_actor(parts: Parts, client: Client, actor: IdentityClaims) -> None:
@@ -140,7 +127,7 @@ def require_actor(parts: Parts, client: Client, actor: IdentityClaims) -> None:
     if context is None:
         return  # of an earlier version, which knew no other workload than this one
     hosted = Client(agent=actor.sub, jkt="", workload=context.workload, attestation=context.method)
-    here = actor.sub in parts.attested.agents if context.method == InProcess.METHOD else hosted_now(parts, hosted)
+    here = actor.sub in parts.attested.agents if context.method == InProcess.METHOD else hosted_now(parts.rules, hosted)
     if not here or context.workload != client.workload:
         raise InvalidToken("the actor token is of an agent that this workload does not host", code="wrong_actor")
 
@@ -148,7 +135,7 @@ def require_actor(parts: Parts, client: Client, actor: IdentityClaims) -> None:
 def _require_workload(parts: Parts, client: Client) -> None:
     if client.agent != client.workload:
         raise AttestationFailed("identities are given to workloads; an agent has its own already")
-    if not hosted_now(parts, client):
+    if not hosted_now(parts.rules, client):
         raise AttestationFailed("the rule that this workload was attested by is there no more")
 
 
@@ -158,8 +145,8 @@ class _Fresh:
 
     client: Client
 
-    def __call__(self, tx: WriteTx, now: float, cuts: Cuts) -> None:
-        del tx, cuts
+    def __call__(self, tx: WriteTx, now: float) -> None:
+        del tx
         longest = JOINED_FOR if self.client.attestation == JOIN else RENEWED_FOR
         if now >= self.client.attested + longest:
             raise AttestationFailed("this workload has to show evidence again", code=EVIDENCE_TOO_OLD)
@@ -182,17 +169,13 @@ def _told(proved: Proved) -> dict[str, Json]:
     return told
 
 
-def _answer(parts: Parts, issued: IssuedIdentity) -> WorkloadIdentity:
+def _answer(issued: IssuedIdentity) -> WorkloadIdentity:
     claims, context = issued.claims, issued.claims.context
     workload, method = (context.workload, context.method) if context is not None else ("", "")
-    rules, registry = parts.rules.configuration.attestation_rules, parts.rules.registry
-    named = {agent for rule in rules if (rule.workload, rule.method) == (workload, method) for agent in rule.agents}
-    agents = (agent for agent in named if hosts(rules, registry, workload=workload, method=method, agent=agent))
     return WorkloadIdentity(
         token=issued.token,
         claims=claims,
         workload=workload,
         method=method,
         exp=claims.exp,
-        agents=tuple(sorted(agents)),
     )

@@ -12,7 +12,7 @@ import typer
 from deputize.authority import rollout
 from deputize.authority.engine import claim
 from deputize.authority.policy_diff import diff as difference
-from deputize.authority.policy_sets import active_digest, kept_text, reproducible
+from deputize.authority.policy_sets import active_text, reproducible
 from deputize.authority.rules import rules_of
 from deputize.authority.stores import store_of
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption, JsonOption
@@ -20,7 +20,7 @@ from deputize.cli.reaching import UrlOption, chosen, me, remote
 from deputize.cli.rollout_print import print_difference, print_history, print_moved, print_texts
 from deputize.config import Bundle, Configuration, load, parse_bundle
 from deputize.model.failure import ConfigurationError, InvalidRequest
-from deputize.store.protocol import ReadTx, Store
+from deputize.store.protocol import Store
 from deputize.store.sqlite import open_sqlite
 from deputize.system import SystemClock
 
@@ -160,7 +160,7 @@ def _in_mode(store: Store, configuration: Configuration, asserted: bool | None) 
     A store that decides by no set yet is prepared for servers: a process in a program brings its own.
     """
     if asserted is None:
-        text = store.read(_active_text)
+        text = store.read(active_text)[1]
         asserted = parse_bundle(text).asserted if text is not None else False
     return _with(configuration, asserted=asserted)
 
@@ -169,11 +169,6 @@ def _with(configuration: Configuration, *, asserted: bool) -> Configuration:
     bundle = configuration.bundle
     kept = None if bundle is None else replace(bundle, asserted=asserted)
     return replace(configuration, asserted=asserted, bundle=kept)
-
-
-def _active_text(tx: ReadTx) -> str | None:
-    digest = active_digest(tx)
-    return None if digest is None else kept_text(tx, digest)
 
 
 def _loaded(config: Path) -> Configuration:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 EXTENSION: Final = "urn:deputize:agent"  # in a card: which agent of which authority this is, and its audience
-BINDINGS: Final = ("JSONRPC", "GRPC", "HTTP+JSON")  # of A2A 1.0 §5.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

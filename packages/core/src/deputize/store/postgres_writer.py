@@ -31,7 +31,6 @@ class Writer:
         self._full = full
         self._link: Link | None = None
         self._refusal: connection.Refusal | None = connection.READONLY if readonly else None
-        self._commits = 0
 
     def prepare(self, *, create: bool) -> None:
         """Bring the store to the schema of now; several processes may try at once. Raises StoreError."""
@@ -44,10 +43,6 @@ class Writer:
             raise errors.store_error(error) from None
         finally:
             self._undo(link)
-
-    def commits(self) -> int:
-        """How many transactions this writer has committed."""
-        return self._commits
 
     def batch(self, jobs: list[Job[object]]) -> None:
         """All jobs in one transaction, each undone alone if it fails; all are done when this returns."""
@@ -134,7 +129,6 @@ class Writer:
         if link is not self._link:
             raise StoreError("the process was forked inside a transaction; nothing was written", code="store_forked")
         link.commit_write(before)
-        self._commits += 1
 
     def _undo(self, link: Link) -> None:
         """Back to no transaction; a connection that is of no more use is given up for a new one."""
