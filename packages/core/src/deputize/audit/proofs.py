@@ -13,7 +13,7 @@ import orjson
 
 from deputize.audit import tree
 from deputize.audit.checkpoint import Checkpoint
-from deputize.audit.record import holds, made_leaf
+from deputize.audit.record import check, made_leaf
 from deputize.model.event import Json, Record
 from deputize.model.failure import IntegrityError
 
@@ -110,8 +110,7 @@ def parse_record(raw: bytes) -> Record:
     Raises IntegrityError: `proof_malformed`, `record_changed`.
     """
     record = read_record(_object(raw))
-    if not holds(record):
-        raise IntegrityError(f"record {record.seq} is not what its leaf says", code="record_changed")
+    check(record)
     return record
 
 

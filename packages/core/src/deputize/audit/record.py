@@ -98,6 +98,11 @@ def open_body(record: Record) -> dict[str, Json]:
     return body
 
 
+def as_data(record: Record) -> Mapping[str, Json]:
+    """A record as plain data: seq, time (milliseconds), type and the body's members."""
+    return {"seq": record.seq, "time": record.time, "type": record.type, **open_body(record)}
+
+
 def _leaf(seq: int, time: int, kind: str, digest: str) -> bytes:
     return orjson.dumps({"body": digest, "seq": seq, "time": time, "type": kind})  # written in canonical order
 

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-from deputize.authority.discovery import at_loopback, fetcher_for
+from deputize.authority.discovery import fetcher_for
 from deputize.authority.evidence_keys import KeySource
 from deputize.authority.journal import append
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import MILLIS
+from deputize.fetch.target import at_loopback
 from deputize.issuers.client_documents import client_keys
 from deputize.model.event import Event, Json
 from deputize.model.rules import AttestationRule

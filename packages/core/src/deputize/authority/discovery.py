@@ -4,7 +4,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deputize.fetch import Fetcher
-from deputize.fetch.target import is_loopback, parse
+from deputize.fetch.target import at_loopback, is_loopback, parse
 from deputize.issuers.keys import issuer_keys
 from deputize.model.agent_card import AgentMetadata
 from deputize.model.clock import Clock
@@ -54,11 +54,3 @@ def keys_of(jwks: list[dict[str, object]]) -> KeyFor:
 def keys_of_issuer(issuer: str, clock: Clock) -> KeyFor:
     """The keys of another issuer that whoever runs this process trusts, by its own metadata."""
     return issuer_keys(issuer, clock=clock).key_for
-
-
-def at_loopback(url: str) -> bool:
-    """Whether a URL is at this machine's own address."""
-    try:
-        return is_loopback(parse(url).host)
-    except InvalidRequest:
-        return False

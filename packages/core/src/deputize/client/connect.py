@@ -47,7 +47,7 @@ def connect(
         enrolment.workload = lambda: keyring.get(WORKLOAD)
         keyring.keep(WORKLOAD)
         operator = operator_over(connection, operator_token)
-        engine = RemoteEngine(connection, keyring, issuer=connection.base, clock=clock, operator=operator)
+        engine = RemoteEngine(connection, keyring, clock=clock, operator=operator)
         _check_agents(engine, agents)
     except BaseException:
         connection.close()

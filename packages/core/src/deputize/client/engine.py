@@ -1,6 +1,6 @@
 """The authority at a URL, with the meaning of the one in process: what is asked becomes requests; it decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from deputize.authority.access import Issued
@@ -11,7 +11,7 @@ from deputize.authority.opening import Opened
 from deputize.authority.protocol import Shown
 from deputize.authority.revocation import Revocation
 from deputize.authority.tree import SessionTree
-from deputize.client.http import Connection, Sending, fields
+from deputize.client.http import Connection, Sending, fields, given
 from deputize.client.keyring import Keyring
 from deputize.client.operator import Operator, revocation_from
 from deputize.model.clock import Clock
@@ -43,15 +43,13 @@ WORKLOAD: Final = ""  # the keyring's name for this process's own workload
 class RemoteEngine:
     """Thread-safe. Keys and identities live in this process's memory; tokens are held by the sessions alone."""
 
-    def __init__(
-        self, connection: Connection, keyring: Keyring, *, issuer: str, clock: Clock, operator: Operator
-    ) -> None:
-        self.issuer = issuer
+    def __init__(self, connection: Connection, keyring: Keyring, *, clock: Clock, operator: Operator) -> None:
+        self.issuer = connection.base
         self.operator = operator
         self._connection = connection
         self._keyring = keyring
         self.clock = clock
-        told = RegistryAnswer.from_json(self._authenticated("/registry", WORKLOAD, asked="the registry"))
+        told = RegistryAnswer.from_json(self._authenticated("/registry", asked="the registry"))
         self._registry = told.registry
         self.hosted = told.hosted
         self._token_life = told.token_life
@@ -183,14 +181,15 @@ class RemoteEngine:
             "arguments": request.arguments.decode() if request.arguments is not None else None,
             "to": list(request.to),
         }
-        told = self._holding(
+        raw = self._held(
             "POST",
             "/calls",
             request.subject_token,
             agent,
             asked=f"{short_name(agent)} may not call {request.tool}",
-            body={name: value for name, value in body.items() if value is not None},
+            body=given(body),
         )
+        told = _members(raw)
         seq, policies = told.get("seq"), told.get("policies")
         if type(seq) is not int or not isinstance(policies, list):
             raise bad_response("the answer permits no call")
@@ -199,29 +198,30 @@ class RemoteEngine:
     def note(self, node: Node, note: Note, shown: Shown) -> int:
         """Record what came of something in a session."""
         members = {name: getattr(note, name) for name in ("kind", "outcome", "tool", "call_id", "resource", "code")}
-        body = {name: value for name, value in members.items() if value is not None}
+        body = given(members)
         if note.detail:
             body["detail"] = dict(note.detail)
-        told = self._holding("POST", "/notes", shown(), node.agent, asked=f"to tell of {note.kind}", body=body)
-        seq = told.get("seq")
+        raw = self._held("POST", "/notes", shown(), node.agent, asked=f"to tell of {note.kind}", body=body)
+        seq = _members(raw).get("seq")
         return seq if isinstance(seq, int) else -1
 
     def revoke_session(self, node: Node, reason: str, shown: Shown) -> Revocation:
         """Its holder revokes a session."""
-        told = self._holding(
+        raw = self._held(
             "POST", "/session/revoke", shown(), node.agent, asked=f"to revoke {node.sid}", body={"reason": reason}
         )
-        return revocation_from(told)
+        return revocation_from(_members(raw))
 
     def close_session(self, node: Node, shown: Shown) -> None:
         """An orderly end of a session and all below."""
-        self._holding("POST", "/session/close", shown(), node.agent, asked=f"to close {node.sid}", body={}, again=True)
+        asked = f"to close {node.sid}"
+        _members(self._held("POST", "/session/close", shown(), node.agent, asked=asked, body={}, again=True))
 
     def state(self, node: Node, shown: Shown) -> str:
         """open, closed, expired or revoked, ended ancestors included."""
         asked = f"the state of {node.sid}"
-        told = self._holding("GET", "/session", shown(), node.agent, asked=asked, again=True)
-        return str(told.get("state"))
+        raw = self._held("GET", "/session", shown(), node.agent, asked=asked, again=True)
+        return str(_members(raw).get("state"))
 
     def tree(self, node: Node, shown: Shown) -> SessionTree:
         """The session and all below it, with their tool calls."""
@@ -230,13 +230,13 @@ class RemoteEngine:
 
     def introspect(self, token: str) -> Introspection:
         """The state of a token that this workload holds, or that is for a resource of its own."""
-        raw = self._authenticated("/introspect", WORKLOAD, [("token", token)], asked="to introspect a token")
+        raw = self._authenticated("/introspect", [("token", token)], asked="to introspect a token")
         return introspection.decode(raw)
 
     def jwks(self) -> list[dict[str, object]]:
         """The public keys that tokens are verified with."""
         raw = self._connection.send(Sending(method="GET", path="/jwks", asked="the key set", again=True))
-        keys = loads(raw, refuse=bad_response).get("keys")
+        keys = _members(raw).get("keys")
         if not isinstance(keys, list):
             raise bad_response("the answer is no key set")
         return keys
@@ -259,15 +259,14 @@ class RemoteEngine:
     def record_call(self, report: Report) -> None:
         """What a resource server tells of a call with a token for it."""
         members = {name: getattr(report, name) for name in ("jti", "tool", "outcome", "call_id", "code")}
-        body = {name: value for name, value in members.items() if value is not None}
-        told = dumps({**body, "scopes": list(report.scopes)}).decode()
-        self._authenticated("/reports", WORKLOAD, [("report", told)], asked="to report a call")
+        told = dumps({**given(members), "scopes": list(report.scopes)}).decode()
+        self._authenticated("/reports", [("report", told)], asked="to report a call")
 
     def record_rejections(self, told: Rejections) -> None:
         """What this resource server tells of requests that it could name no caller for."""
         body = {"resource": told.resource, "code": told.code, "client": told.client, "count": told.count}
         items = [("rejections", dumps(body).decode())]
-        self._authenticated("/rejections", WORKLOAD, items, asked="to tell of rejections")
+        self._authenticated("/rejections", items, asked="to tell of rejections")
 
     def credentials(self) -> dict[str, str]:
         """Form fields that authenticate this process's workload once, e.g. to the feed of revocations."""
@@ -324,20 +323,6 @@ class RemoteEngine:
             reissued=told.reissued,
         )
 
-    def _holding(
-        self,
-        method: str,
-        path: str,
-        token: str,
-        agent: str,
-        *,
-        asked: str,
-        body: Mapping[str, object] | None = None,
-        again: bool = False,
-    ) -> dict[str, object]:
-        """Speak for a session: its token, and a proof of the key that it is bound to."""
-        return loads(self._held(method, path, token, agent, asked=asked, body=body, again=again), refuse=bad_response)
-
     def _held(
         self,
         method: str,
@@ -346,20 +331,22 @@ class RemoteEngine:
         agent: str,
         *,
         asked: str,
-        body: Mapping[str, object] | None = None,
+        body: dict[str, object] | None = None,
         again: bool = False,
     ) -> bytes:
-        told = dict(body) if body is not None else None
+        """Speak for a session: its token, and a proof of the key that it is bound to."""
         key = self._keyring.key(agent)
         return self._connection.send(
-            Sending(method=method, path=path, asked=asked, body=told, key=key, token=token, again=again)
+            Sending(method=method, path=path, asked=asked, body=body, key=key, token=token, again=again)
         )
 
-    def _authenticated(
-        self, path: str, name: str, items: Sequence[tuple[str, str]] = (), *, asked: str, again: bool = True
-    ) -> bytes:
-        """Ask as a client: this process's workload, or one of its agents."""
-        credentials = self._credentials(self.identity(name))
+    def _authenticated(self, path: str, items: Sequence[tuple[str, str]] = (), *, asked: str) -> bytes:
+        """Ask as this process's workload."""
+        credentials = self._credentials(self.identity(WORKLOAD))
         return self._connection.send(
-            Sending(method="POST", path=path, asked=asked, items=fields(items, credentials), again=again)
+            Sending(method="POST", path=path, asked=asked, items=fields(items, credentials), again=True)
         )
+
+
+def _members(raw: bytes) -> dict[str, object]:
+    return loads(raw, refuse=bad_response)

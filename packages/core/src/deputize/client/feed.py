@@ -10,7 +10,7 @@ import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from deputize.audit.checkpoint import VerifierKey, parse_key
+from deputize.audit.checkpoint import parse_key
 from deputize.client.feed_state import FeedState
 from deputize.client.feed_stream import FeedStream
 from deputize.client.http_source import Forked
@@ -61,13 +61,13 @@ class HttpRevocations:
         self.bound = bound
         self._url = endpoint(issuer, "revocations") if url is None else check_url(url)
         self._auth = auth
-        self._log_key: VerifierKey | None = None if log_key is None else parse_key(log_key)
+        signer = None if log_key is None else parse_key(log_key)
         self._timeout = timeout
         self._first_wait = first_wait
         self._back_off = back_off
         self._verify = verify
         self._clock = clock or SystemClock()
-        self._state = FeedState(self.issuer, self._clock, log_key=self._log_key)
+        self._state = FeedState(self.issuer, self._clock, log_key=signer)
         self._follower: _Follower | None = None
         self._closed = False
         self._start_over()

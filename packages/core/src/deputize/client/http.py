@@ -1,6 +1,6 @@
 """Requests to the authority, and its answers turned back into values or errors. Nothing here decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -133,6 +133,11 @@ def checked(url: str) -> str:
 def fields(*groups: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """The fields of a form, group after group."""
     return tuple(item for group in groups for item in group)
+
+
+def given(members: Mapping[str, object]) -> dict[str, object]:
+    """What is sent of a body: a member that is not said is left out."""
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _unreachable(error: httpx.TransportError) -> AuthorityUnavailable:

@@ -5,7 +5,6 @@ Sources: RFC 8252 §7.3 (loopback redirect), RFC 7636 (PKCE, S256 alone), RFC 92
 asked for.
 """
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -22,7 +21,7 @@ from deputize.fetch.target import is_loopback, parse
 from deputize.issuers.metadata import discover
 from deputize.model.clock import Clock
 from deputize.model.failure import AuthorityUnavailable, Denial, Denied, InvalidRequest, InvalidToken
-from deputize.wire import jws
+from deputize.wire import base64url, jws
 from deputize.wire.json_strict import loads
 
 WAIT: Final = 300.0  # seconds that a person has to sign in
@@ -95,7 +94,7 @@ def sign_in(how: SignIn, *, clock: Clock, show: Callable[[str], None]) -> Obtain
 
 def challenge(verifier: str) -> str:
     """RFC 7636 §4.2."""
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    return base64url.encode(hashlib.sha256(verifier.encode()).digest())
 
 
 def _for_whom(how: SignIn) -> dict[str, str]:

@@ -11,7 +11,7 @@ from deputize.authority.operating import RecordPage, SignedHead, Wanted
 from deputize.authority.revocation import Revocation
 from deputize.authority.rollout import Applied
 from deputize.authority.tree import MAX_DEPTH, SessionTree
-from deputize.client.http import Connection, Sending
+from deputize.client.http import Connection, Sending, given
 from deputize.client.operator_token import TOKEN_VARIABLE
 from deputize.config import Bundle, parse_bundle
 from deputize.model.event import Json
@@ -54,11 +54,11 @@ class Operator:
 
     def revoke_named(self, identifier: str, *, reason: str) -> Revocation:
         """See Operating."""
-        return revocation_from(self.ask("POST", f"/sessions/{_name(identifier)}/revoke", {"reason": reason}))
+        return revocation_from(self.ask(f"/sessions/{_name(identifier)}/revoke", {"reason": reason}))
 
     def revoke(self, kind: Kind, target: str, *, reason: str) -> Revocation:
         """Revoke one target; dead when this returns."""
-        told = self.ask("POST", "/revocations/new", {"kind": kind.value, "target": target, "reason": reason})
+        told = self.ask("/revocations/new", {"kind": kind.value, "target": target, "reason": reason})
         return revocation_from(told)
 
     def agents(self) -> tuple[AgentRow, ...]:
@@ -71,11 +71,11 @@ class Operator:
 
     def resume(self, name: str, *, reason: str) -> AgentRow:
         """See Operating."""
-        return agent_from(self.ask("POST", f"/agents/{_name(name)}/resume", {"reason": reason}))
+        return agent_from(self.ask(f"/agents/{_name(name)}/resume", {"reason": reason}))
 
     def enroll(self, workload: str, *, ttl: int = TTL) -> JoinToken:
         """See Operating."""
-        told = self.ask("POST", f"/workloads/{_name(workload)}/enroll", {"ttl": ttl})
+        told = self.ask(f"/workloads/{_name(workload)}/enroll", {"ttl": ttl})
         return JoinToken(text_in(told, "token"), text_in(told, "workload"), number_in(told, "expires"))
 
     def records(self, wanted: Wanted, *, limit: int, below: int | None = None) -> RecordPage:
@@ -100,11 +100,11 @@ class Operator:
     def apply(self, bundle: Bundle, *, reason: str, expected: str | None) -> str:
         """See Operating."""
         body = {"bundle": loads(bundle.text().encode()), "reason": reason or None, "expected": expected}
-        return text_in(self.ask("POST", "/policy", _given(body)), "policy_set")
+        return text_in(self.ask("/policy", given(body)), "policy_set")
 
     def rollback(self, digest: str | None, *, reason: str) -> str:
         """See Operating."""
-        told = self.ask("POST", "/policy/rollback", _given({"digest": digest, "reason": reason or None}))
+        told = self.ask("/policy/rollback", given({"digest": digest, "reason": reason or None}))
         return text_in(told, "policy_set")
 
     def history(self) -> list[Applied]:
@@ -124,21 +124,21 @@ class Operator:
     ) -> Explanation:
         """Dry run, hop by hop."""
         body = {"chain": list(chain), "tool": tool, "scopes": list(scopes), "resource": resource, "user": user}
-        told = self.ask("POST", "/policy/explain", _given(body))
+        told = self.ask("/policy/explain", given(body))
         return Explanation(allowed=told.get("allowed") is True, hops=tuple(_hop(hop) for hop in list_in(told, "hops")))
 
     def suggest(self, session: str | None) -> str:
         """TOML that would have allowed what was refused."""
-        return text_in(self.ask("POST", "/policy/suggest", _given({"session": session})), "toml")
+        return text_in(self.ask("/policy/suggest", given({"session": session})), "toml")
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, object]:
         """Read, with the parameters that are given; again where the connection broke."""
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
         return self._send("GET", f"{path}?{urlencode(given)}" if given else path, None)
 
-    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, object]:
-        """One request as the operator. Raises Denied (`no_operator_token`) where there is no token."""
-        return self._send(method, path, body)
+    def ask(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
+        """Have something done. Raises Denied (`no_operator_token`) where there is no token."""
+        return self._send("POST", path, body)
 
     def _send(self, method: str, path: str, body: Mapping[str, object] | None) -> dict[str, object]:
         token = self._token()
@@ -179,10 +179,6 @@ def revocation_from(told: Mapping[str, object]) -> Revocation:
 def _name(text: str) -> str:
     """A name or an id as one part of a path."""
     return quote(text, safe="")
-
-
-def _given(body: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in body.items() if value is not None}
 
 
 def _object(told: object) -> Mapping[str, object]:

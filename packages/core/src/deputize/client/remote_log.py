@@ -7,7 +7,7 @@ from deputize.audit.checkpoint import Checkpoint, VerifierKey, origin_of, parse
 from deputize.audit.findings import Report
 from deputize.audit.log import CHECKPOINT, TREE_SIZE
 from deputize.audit.proofs import parse_consistency, verify_consistency
-from deputize.audit.record import holds, open_body
+from deputize.audit.record import as_data, check
 from deputize.audit.verification import verify
 from deputize.authority.operating import MAX_PAGE, Operating, SignedHead, Wanted
 from deputize.model.event import Json, Record
@@ -149,7 +149,5 @@ class _Fetched:
 
 
 def _plain(record: Record) -> Mapping[str, Json]:
-    if not holds(record):
-        raise IntegrityError(f"record {record.seq} is not what its leaf says", code="record_changed")
-    body = open_body(record)
-    return {"seq": record.seq, "time": record.time, "type": record.type, **body}
+    check(record)
+    return as_data(record)

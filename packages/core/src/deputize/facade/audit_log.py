@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from deputize.audit.checkpoint import origin_of, parse
 from deputize.audit.findings import Report
 from deputize.audit.log import Log
-from deputize.audit.record import open_body
+from deputize.audit.record import as_data
 from deputize.audit.verification import verify
 from deputize.authority.log_keys import log_key, publish_log_key
 from deputize.authority.parts import Parts
-from deputize.model.event import Json, Record
+from deputize.model.event import Json
 
 
 class AuditLog:
@@ -69,12 +69,7 @@ class AuditLog:
                 limit=limit,
             )
         )
-        return [plain(record) for record in records]
+        return [as_data(record) for record in records]
 
     def __iter__(self) -> Iterator[Mapping[str, Json]]:
-        yield from self._parts.store.read(lambda tx: [plain(record) for record in tx.records()])
-
-
-def plain(record: Record) -> Mapping[str, Json]:
-    """A record as plain data: seq, time (milliseconds), type and the body's members."""
-    return {"seq": record.seq, "time": record.time, "type": record.type, **open_body(record)}
+        yield from self._parts.store.read(lambda tx: [as_data(record) for record in tx.records()])

@@ -121,7 +121,6 @@ class Authority(Management):
         self._engine, self._remote = None, remote
         self._filed = self._durable = True  # whatever is asked waits, for the network
         self.issuer = remote.issuer
-        self._operator = remote.operator
         self._hold(remote)
         return self
 
@@ -176,9 +175,7 @@ class Authority(Management):
             task=task,
             key=key or new_id(),
         )
-        opened = self.engine.open_root(self.agent_id(agent), request)
-        held = self._live.get(opened.node.sid) if opened.reissued else None
-        return held if held is not None else self.adopt(opened, request, None)
+        return self.adopt(self.engine.open_root(self.agent_id(agent), request), request, None)
 
     def redeem(
         self,

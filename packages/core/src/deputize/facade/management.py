@@ -21,7 +21,6 @@ from deputize.model.revocation import Kind
 
 if TYPE_CHECKING:
     from deputize.client.engine import RemoteEngine
-    from deputize.client.operator import Operator
     from deputize.client.remote_log import RemoteLog
 
 T = TypeVar("T")
@@ -35,7 +34,6 @@ class Management:
     _remote: "RemoteEngine | None" = None
     issuer: str
     _clock: Clock
-    _operator: "Operator | None" = None
     _durable: bool
     _filed: bool
     _store_name: str
@@ -66,11 +64,11 @@ class Management:
     @property
     def audit(self) -> "AuditLog | RemoteLog":
         """The log: search, checkpoint, verify. A server's is an operator's to read: `deputize login`."""
-        if self._operator is None:
+        if self._remote is None:
             return AuditLog(self.embedded("the log").parts)
         from deputize.client.remote_log import RemoteLog  # noqa: PLC0415  # an embedded authority needs no client
 
-        return RemoteLog(self._operator, self.issuer)
+        return RemoteLog(self._remote.operator, self.issuer)
 
     @property
     def remote(self) -> "RemoteEngine | None":
@@ -204,6 +202,7 @@ class Management:
         InvalidRequest (`fetch_refused`), InvalidToken, AuthorityUnavailable.
         """
         from deputize.authority import discovery  # noqa: PLC0415  # most processes discover nobody
+        from deputize.fetch.target import at_loopback  # noqa: PLC0415  # as above
 
         trusted = self.issuer if issuer is None else issuer
         key_for = (
@@ -214,7 +213,7 @@ class Management:
             issuer=trusted,
             key_for=key_for,
             fetcher=discovery.fetcher_for(self.issuer, self._clock),
-            loopback=discovery.at_loopback(self.issuer),
+            loopback=at_loopback(self.issuer),
             now=self.now(),
         )
 

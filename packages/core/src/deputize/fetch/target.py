@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deputize.fetch.failure import refused
+from deputize.model.failure import InvalidRequest
 
 MAX_URL: Final = 2048  # characters
 MAX_HOST: Final = 253
@@ -107,6 +108,14 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
+        return False
+
+
+def at_loopback(url: str) -> bool:
+    """Whether a URL is at this machine's own address."""
+    try:
+        return is_loopback(parse(url).host)
+    except InvalidRequest:
         return False
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from deputize.fetch import Fetcher
-from deputize.issuers.keys import IssuerKeys
+from deputize.issuers.keys import JWKS_TYPES, IssuerKeys
 from deputize.model.clock import Clock
 from deputize.model.failure import InvalidRequest
 from deputize.wire import canonical_json, client_metadata
@@ -17,7 +17,6 @@ from deputize.wire.json_strict import loads
 from deputize.wire.jwk import MAX_JWKS
 
 MAX_STALE: Final = 3600.0  # seconds that a document's keys are believed while it cannot be had
-_KEYS: Final = frozenset({"application/json", "application/jwk-set+json"})
 
 Changed = Callable[[str], None]
 
@@ -44,7 +43,7 @@ def client_keys(url: str, *, fetcher: Fetcher, clock: Clock, changed: Changed, l
         document = fetch_document(fetcher, url, loopback=loopback)
         raw = document.jwks
         if document.jwks_uri is not None:
-            raw = fetcher.get(document.jwks_uri, types=_KEYS, max_bytes=MAX_JWKS, fresh=True).body
+            raw = fetcher.get(document.jwks_uri, types=JWKS_TYPES, max_bytes=MAX_JWKS, fresh=True).body
         if raw is None:
             raise InvalidRequest("this client has no keys", code=client_metadata.MALFORMED)
         changed(hashlib.sha256(canonical_json.dumps(loads(raw))).hexdigest())

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from deputize.fetch import Fetcher
-from deputize.fetch.target import is_loopback, parse
+from deputize.fetch.target import at_loopback
 from deputize.issuers.metadata import discover_jwks
 from deputize.model.clock import Clock
-from deputize.model.failure import AuthorityUnavailable, DeputizeError, InvalidRequest
+from deputize.model.failure import AuthorityUnavailable, DeputizeError
 from deputize.wire.alg import VerifyingKey
 from deputize.wire.foreign_keys import parse_foreign_jwks
 from deputize.wire.jwk import MAX_JWKS
@@ -22,7 +22,7 @@ COOL_DOWN: Final = 10.0  # seconds between two fetches, whatever tokens ask for
 REFRESH: Final = 300.0  # seconds after which keys are fetched again, so that retired ones are noticed
 MAX_STALE: Final = 24 * 3600.0  # seconds that keys are believed while their issuer cannot be asked
 _WAIT: Final = 15.0  # seconds that a thread waits for another's fetch, which is bounded itself
-_JWKS_TYPES: Final = frozenset({"application/json", "application/jwk-set+json"})
+JWKS_TYPES: Final = frozenset({"application/json", "application/jwk-set+json"})
 _SIGNATURES: Final = frozenset({"sig"})
 
 
@@ -38,7 +38,7 @@ class _Keys:
 class IssuerKeys:
     """The keys of `issuer` by `kid`; `key_for` is what `deputize.wire` asks (a `jws.KeyFor`).
 
-    A `kid` that is not known makes one fetch in `cool_down` seconds, however many tokens name however many; threads
+    A `kid` that is not known makes one fetch in `COOL_DOWN` seconds, however many tokens name however many; threads
     that need the same fetch wait for one. A failed fetch leaves the keys as they were, until none succeeded for
     `max_stale` seconds: then nothing of this issuer is accepted.
 
@@ -48,8 +48,6 @@ class IssuerKeys:
         fetcher: How hosts are asked; not used for a file.
         clock: Whose steady seconds count.
         uses: Values of `use` that a key may have; JWT-SVID bundles say "jwt-svid".
-        cool_down: Seconds between two fetches.
-        refresh: Seconds after which known keys are fetched again.
         max_stale: Seconds that keys outlive their last successful fetch.
         load: Has the key set in another way than `source` says.
     """
@@ -62,8 +60,6 @@ class IssuerKeys:
         *,
         clock: Clock,
         uses: Collection[str] = _SIGNATURES,
-        cool_down: float = COOL_DOWN,
-        refresh: float = REFRESH,
         max_stale: float = MAX_STALE,
         load: Callable[[], bytes] | None = None,
     ) -> None:
@@ -72,8 +68,6 @@ class IssuerKeys:
         self._fetcher = fetcher
         self._clock = clock
         self._uses = frozenset(uses)
-        self._cool_down = cool_down
-        self._refresh = refresh
         self._max_stale = max_stale
         self._keys = _Keys()
         self._lock = threading.Lock()
@@ -101,11 +95,11 @@ class IssuerKeys:
 
     def _due(self) -> bool:
         fetched = self._keys.fetched
-        return fetched is None or self._clock.monotonic() - fetched >= self._refresh
+        return fetched is None or self._clock.monotonic() - fetched >= REFRESH
 
     def _cooling(self) -> bool:
         tried = self._keys.tried
-        return tried is not None and self._clock.monotonic() - tried < self._cool_down
+        return tried is not None and self._clock.monotonic() - tried < COOL_DOWN
 
     def _renew(self, header: Header) -> None:
         """Fetch, unless that was just done; who has a key already does not wait for somebody else's fetch."""
@@ -133,7 +127,7 @@ class IssuerKeys:
     def _require_fresh(self) -> None:
         keys, now = self._keys, self._clock.monotonic()
         if keys.fetched is None or now - keys.fetched >= self._max_stale:
-            wait = 0.0 if keys.tried is None else max(0.0, keys.tried + self._cool_down - now)
+            wait = 0.0 if keys.tried is None else max(0.0, keys.tried + COOL_DOWN - now)
             raise AuthorityUnavailable(
                 "the keys of a trusted issuer cannot be had", code="issuer_unavailable", retry_after=wait
             )
@@ -141,7 +135,7 @@ class IssuerKeys:
     def _from_network(self) -> bytes:
         if self._url is None:
             self._url = discover_jwks(self._fetcher, self.issuer)
-        return self._fetcher.get(self._url, types=_JWKS_TYPES, max_bytes=MAX_JWKS, fresh=True).body
+        return self._fetcher.get(self._url, types=JWKS_TYPES, max_bytes=MAX_JWKS, fresh=True).body
 
     def _from_file(self) -> bytes:
         try:
@@ -165,11 +159,10 @@ def issuer_keys(
     Any port is asked, since the operator chose it; the loopback and plain http only where the issuer or `jwks` is at
     the loopback itself.
     """
-    urls = [url for url in (issuer, jwks) if url.startswith(("http://", "https://"))]
     fetcher = Fetcher(
         clock=clock,
         private_network=private_network,
-        loopback=any(_at_loopback(url) for url in urls),
+        loopback=any(at_loopback(url) for url in (issuer, jwks)),
         ca_file=ca_file,
         ports=None,
     )
@@ -202,11 +195,10 @@ class KeysRule(Protocol):
 
 def keys_of(rule: KeysRule, *, clock: Clock, folder: Path) -> KeyFor:
     """The keys of a rule's issuer; paths start from `folder`."""
-    is_file = rule.jwks != DISCOVER and not rule.jwks.startswith(("https://", "http://"))
     keys = issuer_keys(
         rule.issuer,
         clock=clock,
-        jwks=str(folder / rule.jwks) if is_file else rule.jwks,
+        jwks=rule.jwks if _is_url(rule.jwks) else str(folder / rule.jwks),
         ca_file=str(folder / rule.ca_file) if rule.ca_file else "",
         private_network=rule.private_network,
     )
@@ -215,10 +207,3 @@ def keys_of(rule: KeysRule, *, clock: Clock, folder: Path) -> KeyFor:
 
 def _is_url(source: str) -> bool:
     return source == DISCOVER or source.startswith(("https://", "http://"))
-
-
-def _at_loopback(url: str) -> bool:
-    try:
-        return is_loopback(parse(url).host)
-    except InvalidRequest:
-        return False

@@ -132,13 +132,7 @@ class Users:
         Raises InvalidToken, also where no rule is for its issuer any more.
         """
         rule, _ = self._rule(claimed_issuer(token))
-        subject = unverified_claims(token).get(rule.subject)
-        if not isinstance(subject, str):
-            raise malformed("the claim of the subject is missing or is no text")
-        try:
-            return user_id(rule.alias, subject)
-        except InvalidRequest as error:
-            raise malformed(str(error)) from None
+        return _named(unverified_claims(token), rule)
 
     def _kind(self, subject_token_type: str) -> tuple[str, frozenset[str | None]]:
         known = _KINDS.get(subject_token_type)
@@ -166,11 +160,16 @@ class Users:
 
 
 def _user(found: ForeignClaims, rule: UserRule) -> str:
-    subject = found.claims.get(rule.subject)
-    if not isinstance(subject, str):
-        raise malformed("the claim of the subject is missing or is no text")
+    user = _named(found.claims, rule)
     if rule.subject == "email" and found.claims.get("email_verified") is not True:
         raise malformed("the issuer has not verified the address that would name the user")
+    return user
+
+
+def _named(claims: Mapping[str, object], rule: UserRule) -> str:
+    subject = claims.get(rule.subject)
+    if not isinstance(subject, str):
+        raise malformed("the claim of the subject is missing or is no text")
     try:
         return user_id(rule.alias, subject)
     except InvalidRequest as error:
