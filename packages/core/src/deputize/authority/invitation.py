@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from deputize.authority.idempotency import DigestOf, key_digest, rights_text, used_before
 from deputize.authority.journal import new_id
 from deputize.authority.lifetimes import child_ttl
-from deputize.authority.opening import Opened, Plan, commit, narrowed, requested_rights
-from deputize.authority.panel import Panel, narrow_invited
+from deputize.authority.opening import Opened, Plan, commit, narrowed, next_depth, requested_rights
+from deputize.authority.panel import Panel, narrow_child
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import Case, decided, no_right
 from deputize.authority.subject import Cuts, grant_killed, groups_of, linked_by, require_session
@@ -47,7 +47,7 @@ def permit_onward(case: Case, node: Node, request: AccessRequest, entry: Resourc
     to, panel = registry.agents[entry.agent], case.panel
     case.detail["to"] = to.id
     case.detail["onward"] = [[right.resource, right.scope] for right in sorted(request.onward)]
-    depth = _depth(case, node)
+    depth = next_depth(case, node)
     if panel is None:
         raise IntegrityError("nothing to decide by")
     giver = replace(panel, depth=depth, ttl=child_ttl(case.rules.limits, node, to, None, now))
@@ -84,7 +84,7 @@ def _redeem(parts: Parts, case: Case, request: RedeemRequest) -> Opened:
     shown, to = _shown(parts, case, request.invitation, now)
     parent, grant = shown.node, shown.grant
     case.node = parent
-    depth = _depth(case, parent)
+    depth = next_depth(case, parent)
     requested = requested_rights(case, request.requested, to)
     key = key_digest("redeem", client.agent, parent.sid, _key(grant.jti, request.key))
     repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
@@ -104,7 +104,7 @@ def _redeem(parts: Parts, case: Case, request: RedeemRequest) -> Opened:
     )
     case.panel = taker
     giver = replace(taker, attestation=parent.attestation)  # who hands on is the one whose session it is
-    narrowing = narrowed(case, narrow_invited(giver, taker, parent, grant.onward, to.id, requested), to.id)
+    narrowing = narrowed(case, narrow_child(taker, parent, to.id, requested, giver=giver, onward=grant.onward), to.id)
     node = Node(
         sid=new_id(),
         txn=parent.txn,
@@ -175,13 +175,6 @@ def _same(claims: AccessClaims, grant: Grant, node: Node) -> None:
         raise InvalidToken("the invitation does not tell of the stored session", code="wrong_session")
     if claims.context.path != node.path:
         raise InvalidToken("the invitation does not tell of the stored session", code="wrong_session")
-
-
-def _depth(case: Case, parent: Node) -> int:
-    depth, most = parent.depth + 1, case.rules.limits.depth_max
-    if depth > most:
-        raise InvalidRequest(f"a hand-off at depth {depth} was asked for; depth_max is {most}", code="depth_exceeded")
-    return depth
 
 
 def _key(jti: str, key: str | None) -> str:

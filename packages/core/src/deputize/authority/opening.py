@@ -127,6 +127,14 @@ def _root(parts: Parts, case: Case, request: RootRequest) -> Opened:
     return commit(parts, case, plan, allowed)
 
 
+def next_depth(case: Case, parent: Node) -> int:
+    """Of what is handed on from `parent`. Raises InvalidRequest (`depth_exceeded`)."""
+    depth, most = parent.depth + 1, case.rules.limits.depth_max
+    if depth > most:
+        raise InvalidRequest(f"a hand-off at depth {depth} was asked for; depth_max is {most}", code="depth_exceeded")
+    return depth
+
+
 def hand_off(parts: Parts, tokens: Tokens, client: Client, request: HandOffRequest) -> Opened:
     """A child of the presented session for another agent, or a link of it. Raises Denied, InvalidRequest."""
     case = Case("handoff.denied", client, parts.rules)
@@ -148,12 +156,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
     if shown.claims.may_act not in {None, actor.sub}:
         raise InvalidToken("this session token names another agent that it may be handed on to", code="may_act")
     jkt = thumbprint(actor.jwk)
-    depth = parent.depth + 1
-    if depth > limits.depth_max:
-        raise InvalidRequest(
-            f"a hand-off at depth {depth} was asked for; depth_max is {limits.depth_max}",
-            code="depth_exceeded",
-        )
+    depth = next_depth(case, parent)
     require_actor(parts, case.client, actor)
     linked = request.mode is Mode.SELF
     requested = requested_rights(case, request.requested, to)

@@ -185,38 +185,31 @@ def narrow_root(panel: Panel, agent: str, requested: Iterable[Right], cap: froze
     return Narrowing(frozenset(kept), tuple(dropped))
 
 
-def narrow_child(panel: Panel, parent: Node, to: str, requested: Iterable[Right]) -> Narrowing:
-    """C(b) = C(s) ∩ requested ∩ {P(agent(s), delegate, to=b) ∧ P(b, open, from=agent(s)) ∧ P(u, grant)}."""
+def narrow_child(
+    panel: Panel,
+    parent: Node,
+    to: str,
+    requested: Iterable[Right],
+    *,
+    giver: Panel | None = None,
+    onward: frozenset[Right] | None = None,
+) -> Narrowing:
+    """C(b) = C(s) ∩ requested ∩ {P(agent(s), delegate, to=b) ∧ P(b, open, from=agent(s)) ∧ P(u, grant)}.
+
+    `giver` is asked whether it may hand on, where its context is another; by an invitation C(s) is cut to `onward`.
+    """
+    ceiling, rule = (parent.ceiling, "parent-ceiling") if onward is None else (onward & parent.ceiling, "invitation")
     kept: set[Right] = set()
     dropped: list[tuple[Right, str]] = []
     for right in sorted(requested):
-        if right not in parent.ceiling:
-            dropped.append((right, "parent-ceiling"))
+        if right not in ceiling:
+            dropped.append((right, rule))
             continue
-        verdict = panel.delegate(parent.agent, right, to=to)
+        verdict = (giver or panel).delegate(parent.agent, right, to=to)
         if verdict.allowed:
             verdict = panel.open(to, right, source=parent.agent)
         if verdict.allowed:
             verdict = panel.subject(right, to)
-        _sort(right, verdict, kept, dropped)
-    return Narrowing(frozenset(kept), tuple(dropped))
-
-
-def narrow_invited(
-    giver: Panel, taker: Panel, parent: Node, onward: frozenset[Right], to: str, requested: Iterable[Right]
-) -> Narrowing:
-    """As a child, with onward(jti) in place of C(s): `giver` is asked whether it may hand on, `taker` the rest."""
-    kept: set[Right] = set()
-    dropped: list[tuple[Right, str]] = []
-    for right in sorted(requested):
-        if right not in onward or right not in parent.ceiling:
-            dropped.append((right, "invitation"))
-            continue
-        verdict = giver.delegate(parent.agent, right, to=to)
-        if verdict.allowed:
-            verdict = taker.open(to, right, source=parent.agent)
-        if verdict.allowed:
-            verdict = taker.subject(right, to)
         _sort(right, verdict, kept, dropped)
     return Narrowing(frozenset(kept), tuple(dropped))
 
