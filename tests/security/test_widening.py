@@ -27,7 +27,7 @@ def crm(session: Any) -> set[str]:
 def test_what_a_child_gave_up_does_not_come_back_to_it_or_below(firm: Any, broken: Any, code_of: Any) -> None:
     root = firm.root(scopes=["crm:read"], resources=["crm"])
 
-    def generous(panel: Any, parent: Any, to: str, requested: Any) -> Any:
+    def generous(panel: Any, parent: Any, to: str, requested: Any, **_: Any) -> Any:
         return Narrowing(frozenset(requested))
 
     with broken(opening, "narrow_child", generous):

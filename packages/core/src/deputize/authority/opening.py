@@ -163,13 +163,14 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
     key = key_digest("hand-off", case.client.agent, parent.sid, request.key)
     repeat = request.ttl is not None and parts.store.read(lambda tx: used_before(tx, key))
     ttl = child_ttl(limits, parent, to, request.ttl, now, repeat=repeat)
+    giver = case.client.attestation
     panel = Panel(
         engine=rules.policy,
         now=int(now),
         sub=to.id if linked else parent.sub,
         mode=request.mode,
         evidence=Evidence.AGENT if linked else parent.evidence,
-        attestation=case.client.attestation,
+        attestation=giver if actor.context is None else actor.context.method,
         depth=depth,
         ttl=ttl,
         acr=None if linked else parent.sign_in.acr,
@@ -177,7 +178,10 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         linked_by=None if linked else linked_by(parts, parent),
     )
     case.panel = panel
-    narrow = narrow_link(panel, parent, to.id, requested) if linked else narrow_child(panel, parent, to.id, requested)
+    if linked:
+        narrow = narrow_link(panel, parent, to.id, requested)
+    else:
+        narrow = narrow_child(panel, parent, to.id, requested, giver=replace(panel, attestation=giver))
     narrowing = narrowed(case, narrow, to.id)
     node = Node(
         sid=new_id(),
@@ -195,7 +199,7 @@ def _hand_off(parts: Parts, tokens: Tokens, case: Case, request: HandOffRequest)
         depth=depth,
         evidence=panel.evidence,
         workload=case.client.workload,
-        attestation=case.client.attestation,
+        attestation=panel.attestation,
         sign_in=NO_SIGN_IN if linked else parent.sign_in,
     )
     digest = DigestOf("hand-off", request.mode.value, to.id, rights_text(request.requested), request.task)
