@@ -477,6 +477,19 @@ def test_a_session_continues_an_expired_root_of_its_own_alone(fresh: Cast) -> No
     assert world.since(world.size() - 1)[0]["detail"]["continues"] == brief
 
 
+@pytest.mark.requirement("I7", "A-04")
+def test_nothing_goes_on_from_a_session_that_was_cut_off_before_its_time_passed(fresh: Cast) -> None:
+    from deputize.model.revocation import Kind
+
+    world, boss = fresh.world, fresh.boss
+    cut = claims(boss.root(deputize_ttl="30"))["sid"]
+    world.engine.revoke(Kind.USER, "local|alice", reason="INC-1")
+    _later(world, 31)
+    size = world.size()
+    fresh.refused(boss.try_root(deputize_continues=cut), size, by=boss)
+    assert boss.try_root().status_code == 200  # the user may start anew
+
+
 def _later(world: World, more: int) -> None:
     """The authority's time never lies before its newest record: one of the future moves it, in every process."""
     from deputize.audit.record import seal

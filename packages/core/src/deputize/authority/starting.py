@@ -7,7 +7,7 @@ from deputize.audit.record import open_body
 from deputize.authority.idempotency import key_digest
 from deputize.authority.parts import Parts
 from deputize.authority.refusal import Case
-from deputize.authority.subject import state_of
+from deputize.authority.subject import Cuts, state_of
 from deputize.model.event import Record
 from deputize.model.failure import DeputizeError, InvalidRequest, InvalidToken
 from deputize.model.request import RootRequest
@@ -28,7 +28,8 @@ def check_continues(parts: Parts, sid: str, agent: str, sub: str) -> None:
         node = tx.session(sid)
         if node is None or (node.sid, node.agent, node.sub) != (node.txn, agent, sub):
             return False
-        return state_of(tx, [node], parts.moment(tx)) is State.EXPIRED
+        # One that a revoked user or suspended agent ended stays ended when its time has passed, too (G4).
+        return state_of(tx, [node], parts.moment(tx)) is State.EXPIRED and Cuts(tx, [node], ()).killed() is None
 
     if not parts.store.read(expired):
         raise InvalidRequest("what is continued is an expired session of the same agent and subject, by its root")
