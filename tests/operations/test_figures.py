@@ -18,9 +18,11 @@ from deputize.authority.stores import store_of
 from deputize.config import load
 from deputize.errors import AuthorityUnavailable
 from deputize.keys.anchor import SeedAnchor
+from deputize.server.figures import Figures
 from deputize.server.limits import Limits
 from deputize.server.logs import FIELDS, JsonLines, TextLines
 from deputize.server.spans import no_spans, spans_from_environment, spans_of
+from deputize.server.trace import Trace
 from deputize.testing import FakeClock, postgres
 from tests.operations.serving import CONFIGURATION, Site, site_of
 
@@ -63,6 +65,14 @@ def test_figures_are_for_the_loopback_and_listed_addresses(tmp_path: Path) -> No
     assert site_answers(tmp_path / "b", trusting, "203.0.113.9") == 404
     listed = Limits(trusted_proxies=("127.0.0.1",), metrics_from=("203.0.113.0/24",))
     assert site_answers(tmp_path / "c", listed, "203.0.113.9") == 200
+
+
+def test_a_request_that_came_too_often_counts_as_no_decision() -> None:
+    figures = Figures(lambda: "set", lambda: 0)
+    figures.tell(Trace(agent="spiffe://local/agent/a", code="rate_limited"), "/calls", 429, 0.001)
+    assert "deputize_decisions_total{" not in figures.text().decode()
+    figures.tell(Trace(agent="spiffe://local/agent/a", code="access_denied"), "/calls", 400, 0.001)
+    assert 'deputize_decisions_total{decision="denied",endpoint="/calls"} 1.0' in figures.text().decode()
 
 
 def site_answers(folder: Path, limits: Limits, forwarded: str) -> int:

@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from deputize.server.limits import MULTIPROCESS
+from deputize.server.rate import RATE_LIMITED
 from deputize.server.trace import Trace
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -67,7 +68,7 @@ class Figures:
         self._codes.add(code)
         self.requests.labels(endpoint, outcome, code).inc()
         self.seconds.labels(endpoint).observe(seconds)
-        if endpoint in _DECIDING and trace.agent is not None and outcome != "failed":
+        if endpoint in _DECIDING and trace.agent is not None and outcome != "failed" and code != RATE_LIMITED:
             self.decisions.labels(endpoint, "permitted" if outcome == "ok" else "denied").inc()
         if endpoint in _CUTTING and outcome == "ok":
             self.revocations.labels(endpoint).inc()
