@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from deputize import Authority
+from deputize.errors import StoreError
+from deputize.store.opening import open_store
 
 MORE = ('use = { crm = ["crm:read"], local', 'use = { crm = ["crm:read", "crm:write"], local')
 
@@ -90,6 +92,15 @@ def test_who_expected_another_set_is_told_so(project: Any) -> None:
 def test_looking_back_makes_no_store(project: Any, command: str) -> None:
     assert project.run("policy", command).status == 3
     assert not (project.folder / "deputize.db").exists()
+
+
+@pytest.mark.parametrize("command", ["history", "rollback", "show", "diff"])
+def test_looking_back_makes_no_schema_in_a_database(project: Any, database: Any, command: str) -> None:
+    url = database.url()
+    edit(project, "sqlite:deputize.db", url)
+    assert project.run("policy", command).status == 3
+    with pytest.raises(StoreError):
+        open_store(url, create=False, readonly=True)
 
 
 def test_a_text_from_the_store_moves_no_cursor(project: Any) -> None:

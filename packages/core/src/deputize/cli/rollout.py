@@ -21,7 +21,6 @@ from deputize.cli.rollout_print import print_difference, print_history, print_mo
 from deputize.config import Bundle, Configuration, load, parse_bundle
 from deputize.model.failure import ConfigurationError, InvalidRequest
 from deputize.store.protocol import Store
-from deputize.store.sqlite import open_sqlite
 from deputize.system import SystemClock
 
 AssertedOption = Annotated[
@@ -180,10 +179,7 @@ def _store(configuration: Configuration, *, create: bool = False, readonly: bool
     if ":memory:" in configuration.store_url:
         message = "the store is in memory: no other process can look into it"
         raise ConfigurationError(message, path=configuration.path, key="store.url")
-    if create or "://" in configuration.store_url:
-        store = store_of(configuration)
-    else:
-        store = open_sqlite(configuration.store_url, create=False, readonly=readonly)
+    store = store_of(configuration, create=create, readonly=readonly and not create)
     try:
         yield store
     finally:
