@@ -259,7 +259,7 @@ ATTACKS: Final = (
         "A-10",
         f"{HOPS} hand-offs one below the other",
         _bomb,
-        (("authority/opening.py", "if depth > limits.depth_max:", "if False:"),),
+        (("authority/opening.py", "if depth > most:", "if False:"),),
     ),
     Attack(
         "A-11",

@@ -4,7 +4,6 @@ Every piece can be replaced by a wrong one, which is what the attacks do.
 """
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from deputize.authority.stores import store_of
 from deputize.config import load
 from deputize.keys.anchor import anchor_from_environment
 from deputize.system import SystemClock
+from deputize.testing.serving import free_port
 from deputize.wire import jws
 from deputize.wire.alg import LocalKey, generate
 from deputize.wire.dpop import proof as dpop_proof
@@ -114,13 +114,6 @@ Fields = Mapping[str, str | None] | Sequence[tuple[str, str]]
 def now() -> float:
     """Seconds since the epoch."""
     return SystemClock().now()
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass

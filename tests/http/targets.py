@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import httpx
 
+from deputize.testing.serving import free_port
 from deputize.wire.alg import generate
 from deputize.wire.dpop import proof
-from tests.http.raw import CRM, EXCHANGE, KIND, WIKI, Cast, Party, World, details, free_port, raw_root
+from tests.http.raw import CRM, EXCHANGE, KIND, WIKI, Cast, Party, World, details, raw_root
 from tests.http.raw import now as seconds
 
 PATIENCE: Final = 30

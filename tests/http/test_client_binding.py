@@ -16,7 +16,8 @@ from deputize import Authority
 from deputize.authority.joining import enroll
 from deputize.client.evidence import Join
 from deputize.errors import DeputizeError
-from tests.http.raw import World, claims, free_port
+from deputize.testing.serving import free_port
+from tests.http.raw import World, claims
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 

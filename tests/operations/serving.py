@@ -27,6 +27,7 @@ from deputize.server.listening import listen
 from deputize.server.run import Server, server_of
 from deputize.server.spans import Spans, no_spans
 from deputize.system import SystemClock
+from deputize.testing.serving import free_port
 
 COMMAND = [str(Path(sys.executable).with_name("deputize"))]
 CONFIGURATION = """
@@ -91,11 +92,6 @@ def form(port: int, path: str, body: str = "grant_type=x", **headers: str) -> An
         **{k.replace("_", "-"): v for k, v in headers.items()},
     }
     return ask(port, path, method="POST", body=body.encode(), headers=named)
-
-
-def free_port() -> int:
-    with listen("127.0.0.1", 0) as found:
-        return int(found.getsockname()[1])
 
 
 class Site:

@@ -18,7 +18,8 @@ from deputize.errors import ConfigurationError
 from deputize.keys.anchor import VARIABLE
 from deputize.server.listening import listen
 from deputize.system import SystemClock
-from tests.operations.serving import CONFIGURATION, Process, ask, free_port, process_of
+from deputize.testing.serving import free_port
+from tests.operations.serving import CONFIGURATION, Process, ask, process_of
 
 PERMIT = """
 @id("churn-names-its-users")

@@ -1,7 +1,6 @@
 """A server with operators of an issuer on the loopback, agents that work there, and callers of every kind."""
 
 import contextlib
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from deputize.config import load
 from deputize.model.event import Json
 from deputize.system import SystemClock
 from deputize.testing import FakeClock, FakeIssuer
-from deputize.testing.serving import serving
+from deputize.testing.serving import free_port, serving
 
 CONFIGURATION = """
 version = 1
@@ -106,10 +105,7 @@ class Site:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Site]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    clock = FakeClock(SystemClock().now())
+    port, clock = free_port(), FakeClock(SystemClock().now())
     with FakeIssuer(clock=clock) as people:
         site = Site(folder, people, port, clock)
         try:

@@ -276,7 +276,9 @@ def commit(parts: Parts, case: Case, plan: Plan, allowed: Callable[[WriteTx, flo
 
 def _born(node: Node, parent: Node | None, now: float) -> Node:
     """By the transaction's time: another replica's clock may be ahead. All of its life is left, to its parent's end."""
-    later = max(int(now) - node.created, 0)
+    later = int(now) - node.created
+    if later <= 0:
+        return node
     exp = node.exp + later if parent is None else min(node.exp + later, parent.exp)
     return replace(node, created=node.created + later, exp=exp)
 

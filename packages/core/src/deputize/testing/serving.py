@@ -1,8 +1,9 @@
 """A server in a thread of the test's own process, on the loopback: a clock that stands serves both sides."""
 
+import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socket import socket
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +14,21 @@ if TYPE_CHECKING:
     from deputize.authority.engine import Engine
 
 PATIENCE: Final = 10.0  # seconds
+_PORTS: Final = range(10_000, 30_000)  # below those of outgoing connections: from 32768 on Linux, else from 49152
+_TRIES: Final = 100
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    """A port of the loopback that nobody listens on, and that no outgoing connection is given meanwhile.
+
+    Raises RuntimeError where none was found.
+    """
+    for _ in range(_TRIES):
+        port = secrets.choice(_PORTS)
+        with socket() as held, suppress(OSError):
+            held.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port of the loopback is free")
 
 
 @contextmanager
