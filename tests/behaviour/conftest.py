@@ -4,6 +4,7 @@ The tests speak to the public classes alone and know none of this; sync and asyn
 """
 
 import hashlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from deputize.config import load
 from deputize.facade.audit_log import AuditLog
 from deputize.keys.anchor import SeedAnchor
 from deputize.testing import FakeClock, postgres
-from deputize.testing.serving import free_port, serving
+from deputize.testing.serving import serving
 
 SEED = hashlib.sha256(b"no secret: a seed for tests").digest()
 KINDS = ("memory", "file", "remote-file", "remote-postgres")
@@ -168,14 +169,16 @@ def waits(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 async def place(kind: str, waits: bool, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Driver]:
     """The authority of this test."""
-    clock, port = FakeClock(), free_port()
+    clock = FakeClock()
     store = {"memory": "sqlite::memory:", "remote-postgres": ""}.get(kind, "sqlite:deputize.db")
     if kind == "remote-postgres":
         store = request.getfixturevalue("database").url()
-    (tmp_path / "deputize.toml").write_text(CONFIGURATION.format(port=port, store=store), encoding="utf-8")
-    (tmp_path / "rules.cedar").write_text(POLICIES, encoding="utf-8")
-    configuration = load(str(tmp_path / "deputize.toml"))
     with ExitStack() as stack:
+        held = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = held.getsockname()[1]
+        (tmp_path / "deputize.toml").write_text(CONFIGURATION.format(port=port, store=store), encoding="utf-8")
+        (tmp_path / "rules.cedar").write_text(POLICIES, encoding="utf-8")
+        configuration = load(str(tmp_path / "deputize.toml"))
         if not kind.startswith("remote"):
             authority = Authority.from_configuration(configuration, clock=clock)
             stack.callback(authority.close)
@@ -184,7 +187,7 @@ async def place(kind: str, waits: bool, tmp_path: Path, request: pytest.FixtureR
             anchor = SeedAnchor(SEED)
             engine = Engine(configuration, store=store_of(configuration), clock=clock, anchor=anchor, follows=True)
             stack.callback(engine.close)
-            stack.enter_context(serving(engine, port))
+            stack.enter_context(serving(engine, held))
             joined = Join(enroll(engine.parts, "crew", by="test").token)
             authority = Authority.connect(f"http://127.0.0.1:{port}", attestor=joined, clock=clock)
             stack.callback(authority.close)

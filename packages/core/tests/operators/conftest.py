@@ -1,6 +1,7 @@
 """A server with operators of an issuer on the loopback, agents that work there, and callers of every kind."""
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from deputize.config import load
 from deputize.model.event import Json
 from deputize.system import SystemClock
 from deputize.testing import FakeClock, FakeIssuer
-from deputize.testing.serving import free_port, serving
+from deputize.testing.serving import serving
 
 CONFIGURATION = """
 version = 1
@@ -105,11 +106,11 @@ class Site:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Site]:
-    port, clock = free_port(), FakeClock(SystemClock().now())
-    with FakeIssuer(clock=clock) as people:
-        site = Site(folder, people, port, clock)
+    clock = FakeClock(SystemClock().now())
+    with socket.create_server(("127.0.0.1", 0)) as held, FakeIssuer(clock=clock) as people:
+        site = Site(folder, people, held.getsockname()[1], clock)
         try:
-            with serving(site.engine, port):
+            with serving(site.engine, held):
                 yield site
         finally:
             site.close()

@@ -32,9 +32,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(engine: "Engine", port: int) -> Iterator[None]:
-    """`engine` over HTTP for as long as the block runs; closing it is the caller's. Raises RuntimeError."""
-    server = server_of(create_app(engine), host="127.0.0.1", port=port, grace=2)
+def serving(engine: "Engine", held: socket) -> Iterator[None]:
+    """`engine` over HTTP for as long as the block runs; closing it is the caller's. Raises RuntimeError.
+
+    `held` is a TCP socket of the loopback that listens: nobody takes its port before the server is there.
+    """
+    host, port = held.getsockname()[:2]
+    server = server_of(create_app(engine), host=host, port=port, grace=2)
     ready = threading.Event()
     startup = server.startup
 
@@ -43,7 +47,7 @@ def serving(engine: "Engine", port: int) -> Iterator[None]:
         ready.set()
 
     server.startup = started  # type: ignore[method-assign]  # to be told, in place of asking again and again
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, args=([held],))
     thread.start()
     try:
         if not ready.wait(PATIENCE):
