@@ -1,6 +1,9 @@
 """The feed over HTTP: a verifier that knows only the authority's URL refuses what was revoked, or all."""
 
+import contextlib
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -10,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize import AuthorityUnavailable, DeputizeError, InvalidRequest, Mode, StoreError
+from deputize import Authority, AuthorityUnavailable, DeputizeError, InvalidRequest, Mode, StoreError
 from deputize.audit.checkpoint import new_key, parse, parse_key, verify
+from deputize.model.revocation import Kind
 from deputize.system import SystemClock
 from deputize.testing import FakeClock
 
@@ -30,6 +34,53 @@ def code_of(verifier: Any, token: str) -> str:
     except DeputizeError as error:
         return error.code
     return "ok"
+
+
+@contextlib.contextmanager
+def restored(place: Any, folder: Path, kept: bytes) -> Any:
+    """The authority again, over a copy of its file that was kept earlier."""
+    for name in ("deputize.toml", "links.cedar"):
+        shutil.copy(place.folder / name, folder / name)
+    (folder / "deputize.db").write_bytes(kept)
+    with Authority.open(folder / "deputize.toml", clock=place.clock) as authority:
+        yield authority
+
+
+def backup(place: Any) -> bytes:
+    with contextlib.closing(sqlite3.connect(place.folder / "deputize.db")) as db:
+        return db.serialize()
+
+
+@pytest.mark.requirement("I7")
+@pytest.mark.parametrize("keyed", [False, True], ids=["any log", "the log's key"])
+def test_a_reader_misses_nothing_of_a_log_that_was_restored_and_outgrew_its_cursor(
+    place: Any, tmp_path_factory: Any, keyed: bool
+) -> None:
+    session = place.authority.session(agent="a", user="alice")
+    token = token_of(session)
+    kept = backup(place)
+    for number in range(5):
+        place.authority.session(agent="a", user=f"lost{number}")
+    place.serve()
+    source = place.revocations(**({"log_key": place.vkey} if keyed else {}))
+    verifier = place.verifier(revocations=source)
+    place.settled(source)
+    assert code_of(verifier, token) == "ok"
+    place.stop()
+    with restored(place, tmp_path_factory.mktemp("restored"), kept) as again:
+        sid = session.id
+        again.engine.revoke(Kind.SESSION, sid, reason="test", by="test")
+        while len(again.audit) <= source.cursor + 1:
+            again.session(agent="a", user="bob")
+        serving = place.serve(store=again.engine.parts.store)
+        missed = serving.hub.feed.read(source.cursor).page
+        assert sid not in [entry.id for entry in missed.entries]  # by the cursor alone it would never be heard of
+        place.tools.until(lambda: code_of(verifier, token) == "token_revoked")
+        if keyed:
+            place.tools.until(lambda: getattr(source.failure, "code", "") == "log_inconsistent")
+        else:
+            place.tools.until(lambda: source.cursor >= len(again.audit))
+        place.stop()
 
 
 @pytest.mark.requirement("I7")
@@ -224,7 +275,21 @@ def test_wait_0_is_one_answer_with_a_signed_heartbeat(place: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["after=-1", "after=x", "after=1&after=2", "wait=2", "after=99999999999999999", "after=\u0661"]
+    "query",
+    [
+        "after=-1",
+        "after=x",
+        "after=1&after=2",
+        "wait=2",
+        "after=99999999999999999",
+        "after=\u0661",
+        "head=1",
+        "head=x.y",
+        "head=1.AAAA",
+        "head=1.A&head=1.A",
+        "head=.",
+        "head=-1." + "A" * 43,
+    ],
 )
 def test_a_cursor_that_is_none_is_refused(place: Any, query: str) -> None:
     place.serve()

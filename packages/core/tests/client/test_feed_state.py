@@ -11,7 +11,7 @@ from deputize.audit.checkpoint import NoteKey, sign, verifier_key
 from deputize.client.feed_state import FeedState
 from deputize.model.revocation import Kind
 from deputize.testing import FakeClock
-from deputize.wire.feed import FeedEntry, Heartbeat, Page
+from deputize.wire.feed import FeedEntry, Head, Heartbeat, Page
 
 ISSUER = "https://sts.example"
 KEY = NoteKey("sts.example", Ed25519PrivateKey.from_private_bytes(bytes(32)))
@@ -47,11 +47,11 @@ def test_a_heartbeat_counts_only_behind_a_whole_snapshot(state: FeedState) -> No
     assert code(lambda: state.take_page(replace(WHOLE, first=False))) == "feed_malformed"
     state.take_page(replace(WHOLE, last=False))
     assert code(lambda: state.take_heartbeat(beat())) == "feed_malformed"
-    assert state.resume_at == 0  # half a snapshot is none
+    assert state.place() == {"after": "0"}  # half a snapshot is none
     assert not state.heard.is_set()
     state.take_page(replace(WHOLE, first=False))
     state.take_heartbeat(beat())
-    assert state.resume_at == 5
+    assert state.place() == {"after": "5", "head": str(Head(5, b"r" * 32))}
     assert state.heard.is_set()
 
 
@@ -97,3 +97,30 @@ def test_the_later_until_counts() -> None:
     clock.advance(200)
     state.take_heartbeat(beat(9))
     assert not refused(state)
+
+
+def test_a_reader_comes_back_behind_no_entry_that_no_head_has_covered(state: FeedState) -> None:
+    state.take_page(WHOLE)
+    state.take_heartbeat(beat())
+    state.take_entry(replace(CUT, seq=8), 9)
+    assert (state.cursor, state.place()["after"]) == (9, "5")
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_snapshot_in_place_of_what_followed_is_of_another_log(keyed: bool) -> None:
+    state = FeedState(ISSUER, FakeClock(), log_key=verifier_key(KEY) if keyed else None)
+    state.place()
+    state.take_page(WHOLE)
+    state.take_heartbeat(beat())
+    state.place()
+    other = replace(WHOLE, entries=(replace(CUT, id="T"),), cursor=9)
+    state.take_page(replace(other, last=False))
+    state.place()  # the connection broke
+    state.take_page(other)
+    assert refused(state, "T")
+    if not keyed:
+        state.take_heartbeat(beat(9))
+        return
+    assert code(lambda: state.take_heartbeat(beat(9))) == "log_inconsistent"
+    state.place()  # and this time it goes on as it was asked to
+    state.take_heartbeat(beat(9))

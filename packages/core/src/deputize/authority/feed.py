@@ -6,14 +6,15 @@ A cursor is a size of the log: whoever has it was told of every record before. W
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from deputize.audit.log import Log
+from deputize.audit import tree
+from deputize.audit.log import Log, tree_size
 from deputize.audit.protocol import NoteSigner
 from deputize.model.clock import Clock
 from deputize.model.revocation import Kind, RevocationEntry
 from deputize.model.session import Node
 from deputize.store.protocol import ReadTx, Store
 from deputize.verifier.process import ProcessLock
-from deputize.wire.feed import MAX_LEEWAY, PAGE, FeedEntry, Heartbeat, Page, name_digest
+from deputize.wire.feed import MAX_LEEWAY, PAGE, FeedEntry, Head, Heartbeat, Page, name_digest
 
 if TYPE_CHECKING:
     from deputize.audit.checkpoint import Checkpoint
@@ -52,9 +53,11 @@ class Feed:
         """Another number than last time if there may be something new. Cheap. Raises StoreError."""
         return self._store.change_count()
 
-    def read(self, after: int = 0, *, limit: int = PAGE) -> Reading:
+    def read(self, after: int = 0, *, head: Head | None = None, limit: int = PAGE) -> Reading:
         """What was revoked by the records from `after` on; from the start where that is no cursor of this log.
 
+        `head`: what the reader last heard the log to be. Where the log never was that, as after the restoration of a
+        backup, its cursor says nothing: other records may lie before it.
         At most about `limit` rows of the list; more are to come where the page is not the last. Raises StoreError.
         """
         own = self._clock.now()
@@ -62,7 +65,7 @@ class Feed:
         def operation(tx: ReadTx) -> Reading:
             size = tx.size()
             now = max(own, tx.newest_time() / MILLIS)
-            start = after if 0 < after <= size else 0
+            start = after if 0 < after <= size and (head is None or _was(tx, head)) else 0
             live_at = int(now) - MAX_LEEWAY
             found = tx.revocations(after_seq=start - 1, live_at=live_at, limit=limit + 1)
             rows = [row for row in found if row.seq < size]
@@ -109,6 +112,11 @@ class Feed:
             FeedEntry(kind=Kind.SESSION, id=node.sid, until=node.exp, seq=row.seq) for node in _below(tx, row, now)
         ]
         return [own, *below]
+
+
+def _was(tx: ReadTx, head: Head) -> bool:
+    """Whether the log began as the reader heard it to be."""
+    return head.size <= tree_size(tx) and tree.root(head.size, tx) == head.root
 
 
 def _below(tx: ReadTx, row: RevocationEntry, now: int) -> list[Node]:

@@ -8,7 +8,7 @@ from deputize.model.clock import Clock
 from deputize.model.failure import DeputizeError, IntegrityError, InvalidRequest
 from deputize.model.revocation import Kind, RevocationEntry
 from deputize.verifier.hashed import HashedRevocationSet
-from deputize.wire.feed import MAX_LEEWAY, FeedEntry, Heartbeat, Page, name_digest
+from deputize.wire.feed import MAX_LEEWAY, FeedEntry, Head, Heartbeat, Page, name_digest
 
 PRUNE: Final = 60.0  # seconds between two looks for what expired
 MAX_ENTRIES: Final = 2_000_000
@@ -30,6 +30,8 @@ class FeedState:
         self._head: Checkpoint | None = None
         self._begun = False  # a snapshot was begun once: without it a cursor means nothing
         self._partial = False  # and is not at its end
+        self._resumes = False  # this connection was to go on where the last one ended
+        self._foreign = False  # and was answered by a snapshot: the log is not the one that was heard of
         self._pruned = clock.monotonic()
         self.heard = threading.Event()
 
@@ -44,15 +46,23 @@ class FeedState:
         """The set as it is now."""
         return self._set
 
-    @property
-    def resume_at(self) -> int:
-        """Where a new connection begins; 0 is a snapshot."""
-        return 0 if self._partial or not self._begun else self.cursor
+    def place(self) -> dict[str, str]:
+        """Where a new connection begins, as parameters; `after` 0 is a snapshot.
+
+        Never beyond the last head that was heard: what lies after it might be of another log by now.
+        """
+        head = self._head
+        self._resumes = not self._partial and head is not None
+        if self._partial or head is None:
+            return {"after": "0"}
+        self._foreign = False
+        return {"after": str(min(self.cursor, head.size)), "head": str(Head(head.size, head.root))}
 
     def take_page(self, page: Page) -> None:
         """A page of a snapshot. Raises InvalidRequest where its beginning was missed."""
         if page.first:
             self._begun = True
+            self._foreign = self._foreign or self._resumes
         elif not self._partial:
             raise InvalidRequest("a snapshot begins with its first page", code="feed_malformed")
         for entry in page.entries:
@@ -70,8 +80,7 @@ class FeedState:
     def take_heartbeat(self, beat: Heartbeat) -> None:
         """Everything was told until now. Raises IntegrityError where the log's head is not to be believed."""
         self._check_begun()
-        if self._log_key is not None:
-            self._check_head(beat, self._log_key)
+        self._take_head(parse(beat.checkpoint))
         self.cursor = max(self.cursor, beat.cursor)
         self.heard_at = self._clock.monotonic()
         self.failure = None
@@ -83,12 +92,11 @@ class FeedState:
         if not self._begun or self._partial:
             raise InvalidRequest("the feed goes on from a snapshot that was never told whole", code="feed_malformed")
 
-    def _check_head(self, beat: Heartbeat, key: VerifierKey) -> None:
-        head = parse(beat.checkpoint)
-        verify(head, [key])
-        last = self._head
-        if last is not None and (head.size < last.size or (head.size == last.size and head.root != last.root)):
-            raise IntegrityError("the log is not the one that was signed before", code="log_inconsistent")
+    def _take_head(self, head: Checkpoint) -> None:
+        if self._log_key is not None:
+            verify(head, [self._log_key])
+            if self._foreign or _contradicts(head, self._head):
+                raise IntegrityError("the log is not the one that was signed before", code="log_inconsistent")
         self._head = head
 
     def _add(self, entry: FeedEntry) -> None:
@@ -118,6 +126,11 @@ class FeedState:
     def _empty(self) -> HashedRevocationSet:
         issuer = self._issuer
         return HashedRevocationSet(lambda name: name_digest(issuer, name))
+
+
+def _contradicts(head: Checkpoint, last: Checkpoint | None) -> bool:
+    """Whether no log can have both heads, one after the other."""
+    return last is not None and (head.size < last.size or (head.size == last.size and head.root != last.root))
 
 
 def _revocation(entry: FeedEntry) -> RevocationEntry:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-AFTER: Final = "after"
 OK: Final = 200
 
 
@@ -86,7 +85,7 @@ class FeedStream:
     def _open(self, client: "httpx.Client") -> "contextlib.AbstractContextManager[httpx.Response]":
         import httpx  # noqa: PLC0415  # loaded by the caller
 
-        params = {AFTER: str(self._state.resume_at)}
+        params = self._state.place()
         headers = {"Accept": CONTENT_TYPE}
         if self._auth is None or isinstance(self._auth, httpx.Auth):
             return client.stream("GET", self._url, params=params, headers=headers, auth=self._auth)

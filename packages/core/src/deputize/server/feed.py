@@ -21,7 +21,7 @@ from deputize.server import answers
 from deputize.server.feed_hub import FeedHub, log
 from deputize.server.incoming import BODY
 from deputize.server.rate import RATE_LIMITED
-from deputize.wire.feed import CONTENT_TYPE, answer_json
+from deputize.wire.feed import CONTENT_TYPE, Head, answer_json, parse_head
 from deputize.wire.json_strict import dumps
 
 Authenticate = Callable[[Request], Awaitable[Client]]
@@ -62,10 +62,10 @@ class FeedEndpoints:
         except DeputizeError as error:
             return _refused(error)
         try:
-            after, waits = await _parameters(request)
+            after, head, waits = await _parameters(request)
             if not waits:
-                return await self._answer(after)
-            chunks = self._hub.follow(after)
+                return await self._answer(after, head)
+            chunks = self._hub.follow(after, head)
             return EventStream(await anext(chunks), chunks, patience=self._patience)
         except DeputizeError as error:
             return failed(error)
@@ -94,8 +94,8 @@ class FeedEndpoints:
             return failed(error)
         return Response(note, media_type="text/plain; charset=utf-8", headers=_NO_STORE)
 
-    async def _answer(self, after: int) -> Response:
-        page, beat = await self._hub.once(after)
+    async def _answer(self, after: int, head: Head | None) -> Response:
+        page, beat = await self._hub.once(after, head)
         return Response(
             answer_json(self._hub.feed.issuer, page, beat), media_type="application/json", headers=_NO_STORE
         )
@@ -169,18 +169,18 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _parameters(request: Request) -> tuple[int, bool]:
-    """`after` (or `Last-Event-ID`) and `wait`, from the query or a form. Raises InvalidRequest."""
+async def _parameters(request: Request) -> tuple[int, Head | None, bool]:
+    """`after` (or `Last-Event-ID`), `head` and `wait`, from the query or a form. Raises InvalidRequest."""
     given = parse_qs(request.url.query, keep_blank_values=True)
     if request.method == "POST" and request.headers.get("content-type", "").partition(";")[0].strip() == FORM:
         read = getattr(request.state, BODY, None)  # by whoever asked who it is
         body = await request.body() if read is None else read
         for name, values in parse_qs(body.decode("utf-8", "replace")).items():
             given.setdefault(name, []).extend(values)
-    after, waits = given.get("after", []), given.get("wait", ["1"])
-    if len(after) > 1 or len(waits) != 1 or waits[0] not in {"0", "1"}:
-        raise InvalidRequest("after is one cursor, and wait 0 or 1")
+    after, head, waits = given.get("after", []), given.get("head", []), given.get("wait", ["1"])
+    if len(after) > 1 or len(head) > 1 or len(waits) != 1 or waits[0] not in {"0", "1"}:
+        raise InvalidRequest("after is one cursor, head one head, and wait 0 or 1")
     cursor = after[0] if after else request.headers.get("last-event-id") or "0"
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < _MAX_DIGITS):
         raise InvalidRequest("a cursor is a number")
-    return int(cursor), waits[0] == "1"
+    return int(cursor), parse_head(head[0]) if head else None, waits[0] == "1"

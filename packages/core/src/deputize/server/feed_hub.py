@@ -13,7 +13,7 @@ from typing import Final
 
 from deputize.authority.feed import Feed
 from deputize.model.failure import AuthorityUnavailable, DeputizeError, StoreError
-from deputize.wire.feed import Heartbeat, Page, entry_events, heartbeat_event, page_event
+from deputize.wire.feed import Head, Heartbeat, Page, entry_events, heartbeat_event, page_event
 
 HEARTBEAT: Final = 3.0  # seconds; three of them fit into the bound that verifiers are promised
 POLL: Final = 0.25  # seconds
@@ -105,18 +105,18 @@ class FeedHub:
         if self._run is not None:
             self._run.end()
 
-    async def once(self, after: int) -> tuple[Page, Heartbeat | None]:
+    async def once(self, after: int, head: Head | None = None) -> tuple[Page, Heartbeat | None]:
         """One page for a reader that does not wait, with a heartbeat where it is the last. Raises StoreError."""
 
         def look() -> tuple[Page, Heartbeat | None]:
-            reading = self.feed.read(after)
+            reading = self.feed.read(after, head=head)
             return reading.page, self.feed.heartbeat(reading) if reading.page.last else None
 
         async with self._turns:
             return await asyncio.to_thread(look)
 
-    async def follow(self, after: int) -> AsyncGenerator[bytes, None]:
-        """The bytes of one subscriber's stream: what it missed, then what comes.
+    async def follow(self, after: int, head: Head | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes of one subscriber's stream: what it missed, then what comes. `head`: as in `Feed.read`.
 
         Ends when its lifetime is over, the hub stops, the store fails, or it reads too slowly. Raises StoreError,
         AuthorityUnavailable, IntegrityError only before the first bytes.
@@ -129,7 +129,7 @@ class FeedHub:
             last = False
             while not last:
                 position = run.next
-                page, beat = await self.once(cursor)
+                page, beat = await self.once(cursor, None if snapshot else head)
                 snapshot, last, cursor = snapshot or page.first, page.last, page.cursor
                 events = page_event(page) if snapshot else b"".join(entry_events(page.entries, page.cursor))
                 yield events if beat is None else events + heartbeat_event(beat)

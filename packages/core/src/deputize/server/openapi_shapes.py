@@ -120,7 +120,11 @@ SCHEMAS: Final[Mapping[str, object]] = {
     "Introspection": _INTROSPECTION,
     "RejectionFields": _form("rejections", rejections={"type": "string", "contentMediaType": "application/json"}),
     "ReportFields": _form("report", report={"type": "string", "contentMediaType": "application/json"}),
-    "FeedFields": _form(after={"type": "string", "pattern": "^[0-9]{1,15}$"}, wait={"enum": ["0", "1"]}),
+    "FeedFields": _form(
+        after={"type": "string", "pattern": "^[0-9]{1,15}$"},
+        head={"type": "string", "pattern": "^[0-9]{1,15}\\.[A-Za-z0-9_-]{43}$"},
+        wait={"enum": ["0", "1"]},
+    ),
     "FeedPage": _object("issuer", issuer=_TEXT, heartbeat=_ANY),
     "Registry": _object(
         "trust_domain",

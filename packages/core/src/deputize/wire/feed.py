@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from deputize.model.failure import InvalidRequest
+from deputize.model.failure import InvalidRequest, InvalidToken
 from deputize.model.revocation import Kind
 from deputize.wire import base64url
 from deputize.wire.json_strict import dumps, loads
@@ -61,6 +61,18 @@ class Page:
     cursor: int
     first: bool = False
     last: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The log as a reader last heard of it: so many leaves, this root (RFC 9162 §2.1.1)."""
+
+    size: int
+    root: bytes
+
+    def __str__(self) -> str:
+        """As the parameter `head` has it."""
+        return f"{self.size}.{base64url.encode(self.root)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,17 @@ def page_event(page: Page) -> bytes:
 def heartbeat_event(beat: Heartbeat) -> bytes:
     """A heartbeat as an event."""
     return event_bytes(HEARTBEAT, dumps(heartbeat_members(beat)), beat.cursor)
+
+
+def parse_head(text: str) -> Head:
+    """The parameter `head`. Raises InvalidRequest."""
+    size, _, root = text.partition(".")
+    if not (size.isascii() and size.isdigit() and len(size) < _MAX_DIGITS):
+        raise InvalidRequest("head is a size of the log, a dot and its root")
+    try:
+        return Head(int(size), base64url.decode_text(root, size=sha256().digest_size))
+    except InvalidToken:
+        raise InvalidRequest("head is a size of the log, a dot and its root") from None
 
 
 def parse_entry(members: object) -> FeedEntry:
