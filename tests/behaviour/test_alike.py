@@ -40,6 +40,17 @@ async def test_a_user_starts_a_session_with_what_the_registry_lists(place: Any) 
     assert session.expires_at == place.clock.now() + 3600
 
 
+async def test_the_log_is_asked_by_the_names_that_people_use(place: Any) -> None:
+    session = await place.session(user="alice", agent="supervisor")
+    child = await place.delegate(session, "researcher")
+    await place.session(user="bob", agent="supervisor")
+    opened = [record["sid"] for record in place.log.find(user="alice", type="session.opened")]
+    assert opened == [session.id, child.id]
+    assert {record["agent"] for record in place.log.find(agent="supervisor")} == {f"{AGENT}supervisor"}
+    assert {child.id, session.id} <= {record["sid"] for record in place.log.find(session=session.id)}
+    assert place.log.find(user="local|alice") == place.log.find(user="alice")
+
+
 async def test_scopes_that_are_asked_for_narrow_the_session(place: Any) -> None:
     session = await place.session(user="alice", agent="supervisor", scopes=["crm:read", "search"])
     assert scopes(session) == ["crm:read", "tool:search"]

@@ -475,6 +475,10 @@ def test_a_session_continues_an_expired_root_of_its_own_alone(fresh: Cast) -> No
     answer = boss.try_root(deputize_continues=brief)
     assert answer.status_code == 200
     assert world.since(world.size() - 1)[0]["detail"]["continues"] == brief
+    session = boss.root()
+    for fields in (boss.child_fields(session, fresh.reader), fresh.boss.access_fields(session)):
+        size = world.size()
+        fresh.refused(boss.send("/token", fields | {"deputize_continues": brief}), size, by=boss)
 
 
 @pytest.mark.requirement("I7", "A-04")

@@ -56,6 +56,20 @@ def test_workers_share_one_socket_are_replaced_and_end_in_order(tmp_path: Path) 
     assert process.errors.count("a worker ended") == 2
 
 
+def test_workers_end_in_order_when_the_process_that_began_them_is_killed(tmp_path: Path) -> None:
+    with process_of(tmp_path, "--workers", "2") as (process, port):
+        process.read_until("health: ")
+        while len(children(process.popen.pid)) < 2 or ask(port, "/readyz").status != 200:
+            continue
+        process.signal(signal.SIGKILL)
+        stream = process.popen.stdout
+        assert stream is not None
+        stream.read()  # ends with the last process that has it
+        socket.create_server(("127.0.0.1", port)).close()
+        assert process.errors.count("the parent of the workers is gone") == 2
+        assert process.ended() == -signal.SIGKILL
+
+
 def test_an_end_under_load_answers_every_request_that_was_taken(tmp_path: Path) -> None:
     """What the store says was issued is what callers hold: nothing was decided and not answered."""
     with process_of(tmp_path, server='rate = "100000/s"') as (process, port):

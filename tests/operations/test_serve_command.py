@@ -144,6 +144,16 @@ def test_development_without_a_file_writes_one_and_hosts_every_agent(tmp_path: P
     assert "join" not in (tmp_path / "deputize.toml").read_text(encoding="utf-8")
 
 
+def test_the_file_that_development_writes_is_of_the_port_that_was_asked_for(tmp_path: Path) -> None:
+    port = free_port()
+    for said in (("--port", str(port)), ()):  # the second time by the file alone
+        process = Process(tmp_path, "--dev", *said)
+        line = process.read_until("export DEPUTIZE_JOIN_TOKEN=")
+        with Authority.connect(f"http://127.0.0.1:{port}", attestor=Join(line.partition("=")[2])) as authority:
+            assert authority.issuer == f"http://127.0.0.1:{port}"
+        assert process.ended() == 0
+
+
 def test_a_set_that_believes_processes_is_not_taken_over_by_a_server(tmp_path: Path) -> None:
     (tmp_path / "deputize.toml").write_text(CONFIGURATION.format(port=1, server="", more=""), encoding="utf-8")
     embedded = load(tmp_path / "deputize.toml")

@@ -190,6 +190,7 @@ def test_a_document_is_kept_as_its_headers_say_and_one_that_does_not_hold_never(
     rogue.pages["/client.json"] = (200, kept, json.dumps(document("https://other.example/c")).encode())
     for _ in range(2):
         assert refused(lambda: fetch_document(fetcher, url, loopback=True)) == "client_metadata_malformed"
+    assert len(rogue.asked) == 2
     rogue.pages["/client.json"] = (200, kept, json.dumps(document(url)).encode())
     before = len(rogue.asked)
     assert [fetch_document(fetcher, url, loopback=True).name for _ in range(3)] == ["Partner"] * 3

@@ -1,11 +1,13 @@
 """Every endpoint of operators with every kind of caller: who gets in, and what the others are told."""
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deputize.authority.operating import MAX_PAGE
 from deputize.server.app import create_app
+from deputize.server.logs import FIELDS
 from deputize.server.operators import ERRANDS
 from deputize.testing import FakeIssuer
 from deputize.wire import dpop
@@ -110,6 +112,15 @@ def test_the_credentials_of_an_agent_are_no_operator_s(
                 method, filled(path), json=body, headers={"Authorization": f"{scheme} {token}", "DPoP": proof}
             )
             assert (answer.status_code, answer.json()) == (401, {"error": "invalid_token"})
+
+
+def test_the_line_of_a_request_names_the_operator_whose_role_was_too_low(
+    shared: "Site", caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", logger="deputize.request")
+    monkeypatch.setattr(logging.getLogger("deputize.request"), "handlers", [caplog.handler])
+    assert shared.send("POST", "/policy/rollback", shared.token("viewer"), {}).status_code == 403
+    assert f"{shared.people.url}|u-viewer" in [getattr(line, FIELDS, {}).get("operator") for line in caplog.records]
 
 
 @pytest.mark.requirement("I16")

@@ -14,7 +14,7 @@ from deputize.authority.rules import rules_of
 from deputize.authority.stores import check_anchor
 from deputize.cli.open_store import DEFAULT_CONFIG, ConfigOption
 from deputize.cli.serve_print import Screen, print_screen
-from deputize.config import Configuration, check_serveable, load, starter
+from deputize.config import PORT, Configuration, check_serveable, load, starter
 from deputize.keys.anchor import anchor_from_environment
 from deputize.model.failure import ConfigurationError
 from deputize.model.resource import LOOPBACK
@@ -33,6 +33,7 @@ workload = "dev"
 agents = [{agents}]
 """
 _DEV_BY: Final = "deputize serve --dev"
+MAX_PORT: Final = 65_536
 _TOKEN_TTL: Final = 86_400  # seconds
 
 
@@ -91,7 +92,7 @@ def _development(config: Path, environ: Mapping[str, str]) -> Configuration:
     """The file, or the starter's where there is none, with a workload `dev` that hosts every agent."""
     if not config.exists():
         try:
-            config.write_text(starter(), encoding="utf-8")
+            config.write_text(starter(_port(environ)), encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(f"cannot be written: {error.strerror}", path=str(config)) from None
     read = load(str(config), environ=environ)
@@ -107,6 +108,12 @@ def _development(config: Path, environ: Mapping[str, str]) -> Configuration:
         return read
     names = ", ".join(f'"{entry.name}"' for entry in read.registry.agents.values())
     return load(str(config), environ=environ, added=DEV_JOIN.format(agents=names))
+
+
+def _port(environ: Mapping[str, str]) -> int:
+    """That of the issuer in a file that is not written yet; what is no port is refused when the file is read."""
+    text = environ.get("DEPUTIZE_SERVER_PORT", "")
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < MAX_PORT else PORT
 
 
 def _tokens(engine: "Engine") -> tuple[tuple[str, str], ...]:

@@ -5,10 +5,11 @@ from deputize.config.configuration import Configuration, ServerSettings
 from deputize.config.load import from_bundle, load
 from deputize.config.mappings import from_mappings
 from deputize.config.serveable import check_serveable
-from deputize.config.starter import starter
+from deputize.config.starter import PORT, starter
 from deputize.model.rules import OperatorRule
 
 __all__ = [
+    "PORT",
     "Bundle",
     "Configuration",
     "OperatorRule",

@@ -2,12 +2,13 @@
 
 from typing import Final
 
+PORT: Final = 8400
 _STARTER: Final = """\
 # Deputize: who may do what, on whose behalf. Unknown keys are refused; every other key has a default.
 version = 1
 
 [authority]
-issuer = "http://127.0.0.1:8400"    # exact string in every token; https unless loopback
+issuer = "http://127.0.0.1:%d"    # exact string in every token; https unless loopback
 trust_domain = "local"              # agents are spiffe://local/agent/<name>
 users = "unrestricted"              # any user may use any agent; "listed": [[users]] and policies decide
 
@@ -38,6 +39,7 @@ files = ["policies/*.cedar"]
 """
 
 
-def starter() -> str:
-    """The text of a first `deputize.toml`."""
-    return _STARTER
+def starter(port: int = PORT) -> str:
+    """The text of a first `deputize.toml`, whose issuer is a server on this `port` of the loopback."""
+    text = _STARTER % port
+    return text if port == PORT else f"{text}\n[server]\nport = {port}\n"

@@ -8,6 +8,8 @@ from deputize.audit.log import Log
 from deputize.audit.record import as_data
 from deputize.audit.verification import verify
 from deputize.authority.log_keys import log_key, publish_log_key
+from deputize.authority.naming import agent_named
+from deputize.authority.operating import Wanted, matching
 from deputize.authority.parts import Parts
 from deputize.model.event import Json
 
@@ -53,22 +55,26 @@ class AuditLog:
         reference: str | None = None,
         limit: int = 1000,
     ) -> list[Mapping[str, Json]]:
-        """The newest `limit` records that match all that was given, oldest first, as plain data."""
-        records = self._parts.store.read(
-            lambda tx: tx.find(
-                sid=session,
-                txn=root,
-                agent=agent,
-                sub=user,
-                tool=tool,
-                outcome=outcome,
-                type=type,
-                jti=token,
-                call_id=call_id,
-                reference=reference,
-                limit=limit,
-            )
+        """The newest `limit` records that match all that was given, oldest first, as plain data.
+
+        `session` of a root stands for its whole tree; users and agents go by the names that people use.
+        Raises NotFound for a name that no agent has.
+        """
+        parts = self._parts
+        wanted = Wanted(
+            session=session,
+            root=root,
+            agent=agent,
+            user=user,
+            tool=tool,
+            outcome=outcome,
+            type=type,
+            token=token,
+            call_id=call_id,
+            reference=reference,
         )
+        identifier = agent_named(parts, agent) if agent is not None else None
+        records = parts.store.read(lambda tx: matching(tx, wanted, agent=identifier, resource=None, limit=limit))
         return [as_data(record) for record in records]
 
     def __iter__(self) -> Iterator[Mapping[str, Json]]:

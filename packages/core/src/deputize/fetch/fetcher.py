@@ -100,6 +100,11 @@ class Fetcher:
         """`get`, on a thread of the event loop's pool."""
         return await asyncio.to_thread(self.get, url, types=types, max_bytes=max_bytes, fresh=fresh)
 
+    def forget(self, url: str) -> None:
+        """Ask again the next time, whatever its headers let be kept."""
+        for key in [key for key in list(self._kept) if key[0] == url]:
+            self._kept.pop(key, None)
+
     def _checked(self, url: str) -> Target:
         target = parse(url)
         local = self._loopback and is_loopback(target.host)

@@ -31,9 +31,9 @@ def fetch_document(fetcher: Fetcher, url: str, *, loopback: bool = False) -> Cli
     found = fetcher.get(url, max_bytes=client_metadata.MAX_DOCUMENT)
     try:
         return client_metadata.parse(found.body, url=url, loopback=loopback)
-    except InvalidRequest:  # nothing that does not hold is kept
-        found = fetcher.get(url, max_bytes=client_metadata.MAX_DOCUMENT, fresh=True)
-        return client_metadata.parse(found.body, url=url, loopback=loopback)
+    except InvalidRequest:
+        fetcher.forget(url)  # nothing that does not hold is kept
+        raise
 
 
 def client_keys(url: str, *, fetcher: Fetcher, clock: Clock, changed: Changed, loopback: bool = False) -> IssuerKeys:

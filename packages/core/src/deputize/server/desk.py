@@ -93,11 +93,9 @@ class Desk:
             raise AuthorityUnavailable("this process does not decide by the store's policy set")
         return self._operators(parts.rules).verify(token, parts.now())
 
-    def admit(self, authorization: Sequence[str], errand: Errand, asked: str) -> Operator:
-        """The operator, where their role lets them. Raises what `operator` does, and Denied."""
-        operator = self.operator(authorization)
+    def admit(self, operator: Operator, errand: Errand, asked: str) -> None:
+        """Whether the operator's role lets them. Raises Denied."""
         require_role(self._engine.parts, operator, errand.role, asked=asked)
-        return operator
 
     def run(self, operator: Operator, errand: Errand, asked: Asked) -> Response:
         """Do it. What is refused to somebody who wanted to change something is recorded."""
@@ -133,15 +131,15 @@ def _route(desk: Desk, errand: Errand, limit: int, limiter: anyio.CapacityLimite
         shown = request.headers.getlist("authorization")
         what = f"{request.method} {request.url.path}"
         try:
-            operator = await anyio.to_thread.run_sync(desk.admit, shown, errand, what, limiter=limiter)
+            operator = await anyio.to_thread.run_sync(desk.operator, shown, limiter=limiter)
+            trace_of(request).operator = operator.name
+            await anyio.to_thread.run_sync(desk.admit, operator, errand, what, limiter=limiter)
         except InvalidToken as error:
             trace_of(request).refused(error)
             return _unknown(shown=bool(shown))
         except DeputizeError as error:
             trace_of(request).refused(error)
             return answers.refusal(error, authenticated=not isinstance(error, _UNRECORDED))
-
-        trace_of(request).operator = operator.name
 
         def run(incoming: Incoming) -> Response:
             names = {name: str(value) for name, value in request.path_params.items()}

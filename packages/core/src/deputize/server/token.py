@@ -153,6 +153,8 @@ def _hand_off(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
     actor_token = request.actor_token
     if actor_token is None:
         raise _refused(asked, InvalidRequest("a hand-off names its actor: actor_token (RFC 8693 §2.1)"))
+    if asked.terms.continues is not None:
+        raise _refused(asked, InvalidRequest("a root continues a session, a hand-off does not"))
     engine = asked.service.engine
     actor = _read(asked, lambda: engine.identity_claims(actor_token))
     rights = _rights_of(asked, request)
@@ -185,6 +187,8 @@ def _access(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
             asked,
             InvalidRequest("access is asked for by resource and scope", code="invalid_authorization_details"),
         )
+    if terms.continues is not None:
+        raise _refused(asked, InvalidRequest("a root continues a session, an access does not"))
     if request.scope is None:
         raise _refused(asked, InvalidRequest("scope is missing; none never means all", code="invalid_scope"))
     resource = request.resource or request.audience or ""

@@ -6,6 +6,7 @@ They are forked before anything is opened, so none shares a connection, a lock o
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -35,6 +36,7 @@ class Workers:
         self._ending = False
         self._failed = 0
         self._young = 0  # that ended one after another before they served
+        self._watched, self._held = os.pipe()  # the second is this process's alone: its end is told by the first
 
     def run(self) -> int:
         """Until a signal to stop, or until no worker can start. 0: all ended in order."""
@@ -48,6 +50,8 @@ class Workers:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            os.close(self._watched)
+            os.close(self._held)
 
     def _start(self) -> None:
         """With signals held back until the parent knows the child, and the child is deaf to what its parent heeds."""
@@ -62,6 +66,8 @@ class Workers:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            os.close(self._held)
+            threading.Thread(target=_outlive_nobody, args=(self._watched,), daemon=True).start()
             status = self._work()
         except BaseException as error:  # noqa: BLE001  # nothing may run on in a child
             _LOG.error("a worker failed: %s", type(error).__name__)  # a trace may hold values
@@ -108,3 +114,10 @@ class Workers:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
+
+
+def _outlive_nobody(watched: int) -> None:
+    """End in order when the parent is gone, however it went: nobody would replace this worker, or stop it."""
+    os.read(watched, 1)
+    _LOG.warning("the parent of the workers is gone")
+    os.kill(os.getpid(), signal.SIGTERM)
