@@ -1,25 +1,30 @@
 """Processes and signals: workers, an end under load, a socket for processes of the same machine."""
 
+import hashlib
 import os
 import signal
 import socket
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deputize import Authority, DeputizeError, Mode
+from deputize import Authority, AuthorityUnavailable, DeputizeError, Mode, SessionEnded
 from deputize.authority.engine import Engine
 from deputize.authority.joining import enroll
 from deputize.authority.stores import store_of
 from deputize.client.evidence import Join
 from deputize.config import load
 from deputize.errors import ConfigurationError
+from deputize.keys.anchor import SeedAnchor
 from deputize.server.listening import listen_unix
 from deputize.system import SystemClock
+from deputize.testing import postgres
 from tests.operations.serving import ask, process_of
 
+SEED = hashlib.sha256(b"no secret: a seed for tests").digest()
 UNIX = """
 [[attestation]]
 method = "unix"
@@ -68,6 +73,46 @@ def test_workers_end_in_order_when_the_process_that_began_them_is_killed(tmp_pat
         socket.create_server(("127.0.0.1", port)).close()
         assert process.errors.count("the parent of the workers is gone") == 2
         assert process.ended() == -signal.SIGKILL
+
+
+def test_workers_over_postgresql_decide_as_one_and_outlive_one_another(tmp_path: Path) -> None:
+    with postgres() as database:
+        environ = {"DEPUTIZE_STORE_URL": database.url(), "DEPUTIZE_ANCHOR": SEED.hex()}
+        with process_of(tmp_path, "--workers", "2", environ=environ) as (process, port):
+            process.read_until("health: ")
+            while ask(port, "/readyz").status != 200:
+                continue
+            configuration = load(tmp_path / "deputize.toml", asserted=False, environ=environ)
+            engine = Engine(
+                configuration,
+                store=store_of(configuration),
+                clock=SystemClock(),
+                anchor=SeedAnchor(SEED),
+                follows=True,
+            )
+            token = enroll(engine.parts, "churn", by="test").token
+            engine.close()
+            url = f"http://127.0.0.1:{port}"
+            with Authority.connect(url, attestor=Join(token)) as authority:
+                root = authority.session(agent="supervisor", mode=Mode.SELF)
+                child = root.delegate("researcher")
+                ids = {child.access("crm", ["crm:read"]).id for _ in range(10)}
+                os.kill(children(process.popen.pid)[0], signal.SIGKILL)
+                ids |= {_tried(lambda: child.access("crm", ["crm:read"]).id) for _ in range(10)}
+                assert len(ids) == 20
+                root.revoke("done")
+                for _ in range(20):
+                    with pytest.raises(SessionEnded):
+                        child.access("crm", ["crm:read"])
+            assert process.ended() == 0
+
+
+def _tried(step: Callable[[], str]) -> str:
+    """A connection that the killed worker had is answered by nobody: once more."""
+    try:
+        return step()
+    except AuthorityUnavailable:
+        return step()
 
 
 def test_an_end_under_load_answers_every_request_that_was_taken(tmp_path: Path) -> None:
