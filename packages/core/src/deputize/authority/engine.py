@@ -22,7 +22,8 @@ from deputize.authority.reported import record_rejections, record_report
 from deputize.authority.rules import Rules, rules_of
 from deputize.authority.stores import check_anchor, store_of
 from deputize.authority.subject import Tokens, state_of
-from deputize.authority.tree import SessionTree, build_tree
+from deputize.authority.tree import SessionTree
+from deputize.authority.tree_reading import build_tree
 from deputize.config import Configuration
 from deputize.keys.anchor import Anchor, NoAnchor
 from deputize.model.clock import Clock

@@ -14,7 +14,8 @@ from deputize.authority.naming import agent_named, node_of, target_of
 from deputize.authority.operating import RecordPage, SignedHead, Wanted, matching, resource_named
 from deputize.authority.rollout import Applied
 from deputize.authority.subject import state_of
-from deputize.authority.tree import SessionTree, build_tree
+from deputize.authority.tree import SessionTree
+from deputize.authority.tree_reading import build_tree
 from deputize.config import Bundle, from_bundle
 from deputize.model.event import Json
 from deputize.model.failure import AttestationFailed, ConfigurationError, InvalidRequest, NotFound

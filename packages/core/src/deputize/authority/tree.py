@@ -1,34 +1,20 @@
-"""The delegation tree as people look at it: who did what, for whom, under which policy."""
+"""The delegation tree as people look at it: who did what, for whom, under which policy. `tree_reading` makes it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import orjson
 
-from deputize.audit.record import open_body
-from deputize.authority.parts import Parts
-from deputize.authority.subject import state_of
-from deputize.model.event import Record
 from deputize.model.failure import plain
-from deputize.model.identity import short_name
-from deputize.model.session import Node
-from deputize.store.protocol import ReadTx
 from deputize.wire.answer import bad_response
 from deputize.wire.json_strict import loads
 
-RECORDS_MAX = 100_000
 MAX_DEPTH = 64  # of JSON: a tree is at most 16 sessions deep
-_OUTCOMES = {
-    "tool.started": "running",
-    "tool.finished": "done",
-    "tool.failed": "failed",
-    "tool.denied": "denied",
-}
 
 
 @dataclass(slots=True)
 class Call:
-    """A tool call. `outcome`: running, done, failed or denied."""
+    """A tool call. `outcome`: running, done, failed or denied. Times in milliseconds since the epoch; 0: not told."""
 
     tool: str
     outcome: str
@@ -36,6 +22,9 @@ class Call:
     reference: str | None = None
     scopes: tuple[str, ...] = ()
     call_id: str | None = None
+    seq: int | None = None  # of the record that began it
+    began: int = 0
+    ended: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Plain data."""
@@ -43,8 +32,24 @@ class Call:
 
 
 @dataclass(slots=True)
+class Entry:
+    """A record of the session that is no tool call. `what`: as people read it. `time`: milliseconds."""
+
+    type: str
+    outcome: str
+    what: str
+    seq: int
+    time: int
+    policy: str | None = None
+    reference: str | None = None
+
+
+@dataclass(slots=True)
 class SessionTree:
-    """One session with its calls and the sessions below it. `str()` draws it."""
+    """One session with its calls, its records and the sessions below it.
+
+    `str()` draws it; a notebook shows it as HTML. `left_out`: records that were too many to be told.
+    """
 
     agent: str
     sid: str
@@ -53,6 +58,8 @@ class SessionTree:
     state: str
     calls: list[Call] = field(default_factory=list)
     children: list["SessionTree"] = field(default_factory=list)
+    records: list[Entry] = field(default_factory=list)
+    left_out: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Plain data: agent, sid, subject, scopes, state, calls, children."""
@@ -67,7 +74,7 @@ class SessionTree:
         }
 
     def to_json(self) -> bytes:
-        """As it travels: `to_dict`, and of each call its reference, scopes and id."""
+        """As it travels: all that is known."""
         return orjson.dumps(self)
 
     @classmethod
@@ -82,7 +89,8 @@ class SessionTree:
         try:
             calls = [Call(**{**call, "scopes": tuple(call["scopes"])}) for call in told["calls"]]
             children = [cls._from(child) for child in told["children"]]
-            return cls(**{**told, "calls": calls, "children": children})
+            records = [Entry(**entry) for entry in told["records"]]
+            return cls(**{**told, "calls": calls, "children": children, "records": records})
         except (TypeError, KeyError, ValueError):
             raise bad_response("the answer tells of a tree in another form") from None
 
@@ -92,6 +100,32 @@ class SessionTree:
         for child in self.children:
             yield from child.walk()
 
+    def to_mermaid(self) -> str:
+        """A Mermaid flowchart: sessions, and what each was refused."""
+        from deputize.authority.tree_graph import mermaid  # noqa: PLC0415  # for who asks for it
+
+        return mermaid(self)
+
+    def to_dot(self) -> str:
+        """The same for Graphviz."""
+        from deputize.authority.tree_graph import dot  # noqa: PLC0415  # as above
+
+        return dot(self)
+
+    def to_html(self) -> str:
+        """A piece of HTML without scripts: the tree, decisions in colour, records that open."""
+        from deputize.authority.tree_html import html  # noqa: PLC0415  # as above
+
+        return html(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    @property
+    def refused(self) -> list[Entry]:
+        """What this session asked for besides tools and was denied: hand-offs, access."""
+        return [entry for entry in self.records if entry.outcome == "denied"]
+
     def __str__(self) -> str:
         return "\n".join([f"{self.subject}", *self.lines("", last=True)])
 
@@ -99,11 +133,10 @@ class SessionTree:
         """The drawing, line by line."""
         yield f"{indent}{'└─' if last else '├─'} {self.agent} [{self.state}] {', '.join(self.scopes)}"
         inner = indent + ("   " if last else "│  ")
-        below = bool(self.children)
-        for number, call in enumerate(self.calls):
-            branch = "├·" if below or number + 1 < len(self.calls) else "└·"
-            reference = f", ref {call.reference}" if call.reference else ""
-            yield f"{inner}{branch} {plain(call.tool)}: {call.outcome} ({call.policy}{reference})"
+        told = [f"{plain(call.tool)}: {call.outcome} ({_why(call)})" for call in self.calls]
+        told += [f"{plain(entry.what)}: {entry.outcome} ({_why(entry)})" for entry in self.refused]
+        for number, text in enumerate(told):
+            yield f"{inner}{'├·' if self.children or number + 1 < len(told) else '└·'} {text}"
         for number, child in enumerate(self.children):
             yield from child.lines(inner, last=number + 1 == len(self.children))
 
@@ -111,60 +144,5 @@ class SessionTree:
         return str(self)
 
 
-def build_tree(parts: Parts, root: Node) -> SessionTree:
-    """Read the tree below `root` from the store: sessions and what the log says of their tool calls."""
-
-    def read(tx: ReadTx) -> tuple[dict[str, Node], dict[str, str], list[Record]]:
-        now = parts.moment(tx)
-        nodes = {node.sid: node for node in tx.sessions(txn=root.txn, limit=parts.limits.tree_max)}
-        lines = {
-            sid: [nodes[above] for above in (*node.ancestors, sid) if above in nodes] for sid, node in nodes.items()
-        }
-        states = {sid: state_of(tx, line, now).value for sid, line in lines.items()}
-        found = [record for kind in _OUTCOMES for record in tx.find(txn=root.txn, type=kind, limit=RECORDS_MAX)]
-        return nodes, states, found
-
-    by_sid, states, records = parts.store.read(read)
-    calls = _calls(records)
-    below: dict[str | None, list[Node]] = {}
-    for node in sorted(by_sid.values(), key=lambda n: n.leaf):
-        below.setdefault(node.parent, []).append(node)
-
-    def branch(node: Node) -> SessionTree:
-        scopes = sorted(right.scope for right in node.ceiling)
-        children = [branch(child) for child in below.get(node.sid, [])]
-        done = calls.get(node.sid, [])
-        return SessionTree(short_name(node.agent), node.sid, node.sub, scopes, states[node.sid], done, children)
-
-    return branch(by_sid.get(root.sid, root))
-
-
-def _calls(records: list[Record]) -> dict[str, list[Call]]:
-    """Started calls matched with their outcome, oldest first: by call id where there is one, else by order."""
-    calls: dict[str, list[Call]] = {}
-    running: dict[tuple[str, str, str | None], list[Call]] = {}
-    for record in sorted(records, key=lambda r: r.seq):
-        body = open_body(record)
-        sid, tool = str(body.get("sid", "")), str(body.get("tool", ""))
-        call_id = body.get("call_id")
-        key = (sid, tool, str(call_id) if call_id is not None else None)
-        if record.type in {"tool.finished", "tool.failed"}:
-            waiting = running.get(key)
-            if waiting:
-                waiting.pop(0).outcome = _OUTCOMES[record.type]
-            continue
-        policies = body.get("policies")
-        named = [str(policy) for policy in policies] if isinstance(policies, list) else []
-        scopes = body.get("scopes")
-        call = Call(
-            tool,
-            _OUTCOMES[record.type],
-            named[0] if named else "default-deny",
-            str(body["reference"]) if "reference" in body else None,
-            tuple(str(scope) for scope in scopes) if isinstance(scopes, list) else (),
-            key[2],
-        )
-        calls.setdefault(sid, []).append(call)
-        if record.type == "tool.started":
-            running.setdefault(key, []).append(call)
-    return calls
+def _why(told: Call | Entry) -> str:
+    return f"{told.policy or 'default-deny'}{f', ref {told.reference}' if told.reference else ''}"

@@ -15,9 +15,10 @@ from deputize.authority.opening import Opened
 from deputize.authority.protocol import AuthorityEngine
 from deputize.authority.stores import check_anchor, store_of
 from deputize.config import Configuration, from_mappings, load
+from deputize.facade.lifetime import seconds
 from deputize.facade.management import Management
 from deputize.facade.rights import rights_from
-from deputize.facade.session import Session, seconds
+from deputize.facade.session import Session
 from deputize.keys.anchor import anchor_from_environment
 from deputize.model.clock import Clock
 from deputize.model.failure import NotFound

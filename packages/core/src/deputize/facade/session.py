@@ -13,6 +13,7 @@ from deputize.authority.revocation import Revocation
 from deputize.authority.tree import SessionTree
 from deputize.facade import ambient
 from deputize.facade.access import Access
+from deputize.facade.lifetime import seconds
 from deputize.facade.rights import rights_from
 from deputize.facade.tool_call import ToolCall
 from deputize.model.event import Json
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 State = Literal["open", "closed", "expired", "revoked"]
 _STATES: Final[dict[str, State]] = {"open": "open", "closed": "closed", "expired": "expired", "revoked": "revoked"}
-TTL_LIMIT = 2**31  # seconds; beyond what any limit can be set to
 RENEW_BEFORE = 30  # seconds of a session token's life left when it is minted again
 
 
@@ -275,6 +275,13 @@ class Session:
         """This session and all below, with their tool calls."""
         return self.authority.engine.tree(self.node, self.shown)
 
+    def _repr_html_(self) -> str | None:
+        """For notebooks: the tree as it is now; None, and with it the plain text, where it cannot be read."""
+        try:
+            return self.tree().to_html()
+        except DeputizeError:
+            return None
+
     def activate(self) -> Self:
         """Ambient until `close()`: for notebooks, where a `with` would end with the cell."""
         ambient.hold(self)
@@ -387,13 +394,3 @@ def _curable(refused: DeputizeError) -> bool:
     if isinstance(refused, AuthorityUnavailable):
         return refused.retry_after == 0
     return refused.code in {"identity_revoked", "invalid_client", "key_revoked", "token_revoked", "unknown_key"}
-
-
-def seconds(ttl: timedelta | float | None) -> int | None:
-    """A lifetime in whole seconds, never rounded up."""
-    if ttl is None:
-        return None
-    value: object = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < TTL_LIMIT:
-        raise InvalidRequest("a lifetime is a number of seconds above 0", code="invalid_ttl")
-    return int(value)
