@@ -74,3 +74,20 @@ def test_a_dry_run_says_what_each_hop_would_be_asked_and_issues_nothing(world: A
     assert not bad.allowed
     assert any("crm" in hop.enough for hop in bad.hops)
     assert len(world.authority.audit) == before
+
+
+def test_what_suggest_prints_lists_a_frameworks_own_tools_once_and_never_one_that_runs_programs(filed: Any) -> None:
+    import tomllib
+
+    assert filed.authority.suggest() == "# nothing was refused\n"
+    child = filed.root().delegate("researcher")
+    for tool in ("grep", "ls"):
+        with pytest.raises(Denied):
+            child.tool_call(tool).start()
+    found = tomllib.loads(filed.authority.suggest())
+    assert found == {"resources": {"local": {"allow_framework_tools": ["grep", "ls", "write_todos"]}}}
+    with pytest.raises(Denied):
+        child.tool_call("execute").start()
+    found = tomllib.loads(filed.authority.suggest())
+    assert found["resources"]["local"]["allow_framework_tools"] == ["grep", "ls", "write_todos"]
+    assert found["agents"]["researcher"]["use"] == {"crm": ["crm:read"], "local": ["execute", "search"]}

@@ -18,7 +18,11 @@ from deputize.policy import enough
 from deputize.store.protocol import ReadTx
 
 _REFUSALS = ("tool.denied", "exchange.denied", "handoff.denied", "session.denied")
+HEADER = "# What would have allowed every refusal so far. Review it, and cut what should stay refused."
 _LIMIT = 10_000  # refusals that are looked at
+# Tools that LangChain's and deepagents' own middleware gives to agents: plans, and files in a graph's state. Theirs
+# that runs programs is not among them: who may do that is said for each agent.
+FRAMEWORK_TOOLS = frozenset({"write_todos", "ls", "read_file", "write_file", "edit_file", "glob", "grep"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +140,19 @@ def suggest(parts: Parts, session: str | None) -> str:
     hand_offs: dict[str, set[str]] = {}
     unknown: set[str] = set()
     registry = parts.rules.registry
+    framework: set[str] = set()
     for record in parts.store.read(_refusals):
         body = open_body(record)
         if session is not None and session not in {body.get("sid"), body.get("txn")}:
             continue
         _collect(registry, body, needs, hand_offs, unknown)
-    return _toml(registry, needs, hand_offs, unknown)
+    local = registry.resources[LOCAL_TOOLS].alias
+    for wanted in needs.values():
+        framework |= wanted.get(local, set()) & FRAMEWORK_TOOLS
+        wanted[local] = wanted.get(local, set()) - FRAMEWORK_TOOLS
+    return (
+        _toml(registry, needs, hand_offs, unknown) + _framework_toml(registry, framework) or "# nothing was refused\n"
+    )
 
 
 def _refusals(tx: ReadTx) -> list[Record]:
@@ -190,10 +201,9 @@ def _toml(
     hand_offs: dict[str, set[str]],
     unknown: set[str],
 ) -> str:
-    names = sorted({agent for agent, _ in needs} | set(hand_offs) | unknown)
-    if not names:
-        return "# nothing was refused\n"
-    lines = ["# What would have allowed every refusal so far. Review it, and cut what should stay refused."]
+    needs = {key: {alias: names for alias, names in wanted.items() if names} for key, wanted in needs.items()}
+    names = sorted({agent for (agent, _), wanted in needs.items() if wanted} | set(hand_offs) | unknown)
+    lines = [HEADER] if names else []
     for name in names:
         lines.append(f"[agents.{name}]" if name.replace("-", "").replace("_", "").isalnum() else f'[agents."{name}"]')
         wanted = needs.get((name, "use"), {})
@@ -211,6 +221,13 @@ def _toml(
             lines.append(f"delegate_to = {_list(before | hand_offs[name])}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _framework_toml(registry: Registry, names: set[str]) -> str:
+    if not names:
+        return ""
+    both = names | registry.resources[LOCAL_TOOLS].framework_tools
+    return f"# A framework's own tools, for every agent.\n[resources.local]\nallow_framework_tools = {_list(both)}\n"
 
 
 def _list(items: set[str]) -> str:
