@@ -49,7 +49,8 @@ def show(console: Console, group: Group, rows: Sequence[Row]) -> None:
         spread = "" if row.ratio is None else f"{row.ratio:.3g}x [{row.low:.3g}..{row.high:.3g}]"
         target = "" if row.at_most is None else f"<= {row.at_most:g}{'' if row.ratio is None else 'x'}"
         verdict = {None: "", True: " met", False: " [bold red]not met[/]"}[row.met]
-        table.add_row(row.name, _figure(row.figure), spread, row.against or "", target + verdict)
+        figure = _figure(row.figure) if row.unit is None else f"{_figure(row.figure)} {row.unit}"
+        table.add_row(row.name, figure, spread, row.against or "", target + verdict)
     console.print(table)
 
 
