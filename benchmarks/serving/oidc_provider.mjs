@@ -44,6 +44,7 @@ function providerOf(told) {
         id_token_signed_response_alg: "ES256",
       },
     ],
+    extraTokenClaims: (_, token) => ({ act: { sub: token.clientId } }),
     cookies: { keys: ["only a benchmark"] },
     features: {
       devInteractions: { enabled: false },
@@ -76,7 +77,6 @@ function providerOf(told) {
       client,
       gty: "token_exchange",
       scope: params.scope,
-      extra: { act: { sub: client.clientId } },
     });
     token.resourceServer = new provider.ResourceServer(params.resource, info);
     ctx.body = {
