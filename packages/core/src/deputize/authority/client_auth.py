@@ -17,8 +17,6 @@ from deputize.store.protocol import WriteTx
 from deputize.wire import client_assertion, subject_assertion
 from deputize.wire.alg import VerifyingKey
 from deputize.wire.client_assertion import INVALID_CLIENT, Credentials
-from deputize.wire.jwk import verifying_key
-from deputize.wire.thumbprint import thumbprint
 
 _SPENT_CLIENT = "client-assertion"  # what spent ids are counted under
 _SPENT_SUBJECT = "subject-assertion"
@@ -70,10 +68,10 @@ def _authenticated(parts: Parts, tokens: Tokens, credentials: Credentials) -> Au
         raise InvalidToken("client_id is not whose identity this is", code="wrong_presenter")
     if identity.context is None:
         raise InvalidToken("this identity does not say how its holder was attested", code="malformed_token")
-    key = verifying_key(identity.jwk)
+    key, jkt = tokens.holder(credentials.identity, identity)
     client = Client(
         agent=identity.sub,
-        jkt=thumbprint(identity.jwk),
+        jkt=jkt,
         workload=identity.context.workload,
         attestation=identity.context.method,
         attested=identity.context.attested,

@@ -15,8 +15,11 @@ from deputize.model.session import Edge, Grant, Node, State, first_dead, state_i
 from deputize.model.token import IdentityClaims, SessionClaims
 from deputize.store.protocol import ReadTx
 from deputize.wire import identity_token, session_token
+from deputize.wire.alg import VerifyingKey
+from deputize.wire.jwk import verifying_key
 from deputize.wire.jws import peek
 from deputize.wire.refusal import NOT_YET_VALID
+from deputize.wire.thumbprint import thumbprint
 
 C = TypeVar("C")
 
@@ -39,6 +42,7 @@ class Tokens:
     def __init__(self, size: int = 4096) -> None:
         self._sessions: Bounded[tuple[SessionClaims, str]] = Bounded(size)
         self._identities: Bounded[tuple[IdentityClaims, str]] = Bounded(size)
+        self._holders: Bounded[tuple[VerifyingKey, str]] = Bounded(size)
 
     def session(self, parts: Parts, token: str, now: float) -> tuple[SessionClaims, str]:
         """A session token of ours with the id of its key, leeway 0. Raises InvalidToken."""
@@ -64,10 +68,20 @@ class Tokens:
             raise InvalidToken("the identity has expired", code="token_expired")
         return known
 
+    def holder(self, identity: str, claims: IdentityClaims) -> tuple[VerifyingKey, str]:
+        """The key that a verified identity confirms, and its thumbprint. `claims` are its own. Raises InvalidToken."""
+        digest = _digest(identity)
+        known = self._holders.get(digest)
+        if known is None:
+            known = (verifying_key(claims.jwk), thumbprint(claims.jwk))
+            self._holders.put(digest, known)
+        return known
+
     def clear(self) -> None:
         """Forget what was verified."""
         self._sessions.clear()
         self._identities.clear()
+        self._holders.clear()
 
 
 def _decoded(parts: Parts, decode: Callable[..., C], token: str, now: float) -> C:

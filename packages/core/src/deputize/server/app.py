@@ -171,17 +171,30 @@ def _after_authentication(run: Form) -> Plain:
     def endpoint(service: Service, incoming: Incoming) -> Response:
         try:
             items = incoming.form()
-            who = service.authenticated(items, incoming)
         except DeputizeError as error:
-            incoming.trace.refused(error)
-            return answers.refusal(error, authenticated=incoming.trace.agent is not None)
-        try:
-            single(items)
-            return run(service, incoming, items, who)
-        except DeputizeError as error:
-            return _refused(service, incoming, who.client, error)
+            return _strange(incoming, error)
+        return _authenticated(service, incoming, items, run)
 
     return endpoint
+
+
+def _authenticated(service: Service, incoming: Incoming, items: list[tuple[str, str]], run: Form) -> Response:
+    try:
+        who = service.authenticated(items, incoming)
+    except DeputizeError as error:
+        incoming.trace.refused(error)
+        return answers.refusal(error, authenticated=incoming.trace.agent is not None)
+    try:
+        single(items)
+        return run(service, incoming, items, who)
+    except DeputizeError as error:
+        return _refused(service, incoming, who.client, error)
+
+
+def _strange(incoming: Incoming, error: DeputizeError) -> Response:
+    """The refusal of a request whose sender is not known."""
+    incoming.trace.refused(error)
+    return answers.refusal(error, authenticated=False)
 
 
 def _after_proof(run: Held, *, lapsed: bool) -> Plain:
@@ -218,9 +231,8 @@ def _token(service: Service, incoming: Incoming) -> Response:
             single(items)
             return identities.attested(service, incoming, items, grants[0])
     except DeputizeError as error:
-        incoming.trace.refused(error)
-        return answers.refusal(error, authenticated=False)
-    return _after_authentication(token.token)(service, incoming)
+        return _strange(incoming, error)
+    return _authenticated(service, incoming, items, token.token)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

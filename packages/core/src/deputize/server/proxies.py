@@ -1,10 +1,13 @@
 """Whose address a request has: the peer's, or what proxies of the operator's say of it."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 from deputize.model.failure import ConfigurationError
 
+KEPT: Final = 1024  # addresses that were read before
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
@@ -40,6 +43,7 @@ def address_of(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) 
     return peer, True
 
 
+@lru_cache(maxsize=KEPT)  # the same few peers, and more to parse than to look up
 def _address(text: str) -> Address | None:
     try:
         found = ip_address(text)

@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -12,6 +13,7 @@ from deputize.verifier.process import ProcessLock
 
 RATE_LIMITED: Final = "rate_limited"
 KEPT: Final = 16_384  # clients; the one that was seen longest ago is forgotten
+READ: Final = 1024  # addresses whose reading is kept
 _NETWORK: Final = 64  # bits of an IPv6 address that are one customer's
 
 
@@ -59,6 +61,7 @@ class Buckets:
             self._levels.popitem(last=False)
 
 
+@lru_cache(maxsize=READ)
 def client_hint(address: str) -> str:
     """Whom an address stands for: itself, or an IPv6 network of the size that one customer gets."""
     try:
