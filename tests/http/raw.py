@@ -6,7 +6,7 @@ Every piece can be replaced by a wrong one, which is what the attacks do.
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -133,17 +133,18 @@ class World:
         cls,
         folder: Path,
         store: str = "sqlite:deputize.db",
-        more: str = "",
+        more: str | Callable[[int], str] = "",
         at: int | None = None,
         sources: Path | None = None,
     ) -> "World":
-        """Start the server over a store.
+        """Start the server over a store. `more` of its configuration may depend on its issuer's port.
 
         `at`: it listens there, and something else at its issuer's address. `sources`: of the library that it runs.
         """
         port = free_port()
         config = folder / "deputize.toml"
-        config.write_text(CONFIGURATION.format(port=port, store=store, more=more), encoding="utf-8")
+        told = more if isinstance(more, str) else more(port)
+        config.write_text(CONFIGURATION.format(port=port, store=store, more=told), encoding="utf-8")
         (folder / "extra.cedar").write_text(POLICY, encoding="utf-8")
         process = start(config, at or port, sources)
         configuration = load(config)
@@ -158,6 +159,17 @@ class World:
         self.others.append(start(self.config, port))
         self.bases.append(f"http://127.0.0.1:{port}")
         return self.bases[-1]
+
+    def restart(self, *, killed: bool = False) -> None:
+        """The server's process ends, in order or not, and another takes its place over the same store."""
+        before = self.process
+        if killed:
+            before.kill()
+        for pipe in (before.stdin, before.stdout):
+            if pipe is not None:
+                pipe.close()
+        before.wait(20)
+        self.process = start(self.config, int(self.base.rpartition(":")[2]))
 
     def end(self) -> None:
         """Stop the processes."""

@@ -127,7 +127,10 @@ class Site:
 
 
 @contextlib.contextmanager
-def site_of(folder: Path, *, limits: Limits | None = None, more: str = "", spans: Spans = no_spans) -> Iterator[Site]:
+def site_of(
+    folder: Path, *, limits: Limits | None = None, more: str = "", spans: Spans = no_spans, **bounds: Any
+) -> Iterator[Site]:
+    """`bounds`: what `server_of` is told beside."""
     tcp = listen("127.0.0.1", 0)
     port = tcp.getsockname()[1]
     file = folder / "deputize.toml"
@@ -135,7 +138,7 @@ def site_of(folder: Path, *, limits: Limits | None = None, more: str = "", spans
     configuration = load(file, asserted=True)
     engine = Engine(configuration, store=store_of(configuration), clock=SystemClock(), follows=True)
     app = create_app(engine, limits=limits, spans=spans)
-    server = server_of(app, host="127.0.0.1", port=port, grace=5)
+    server = server_of(app, host="127.0.0.1", port=port, grace=5, **bounds)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [tcp]})
     thread.start()
     try:

@@ -71,6 +71,7 @@ def test_a_database_without_an_anchor_is_refused_before_anything_is_opened(
     assert refused(tmp_path, text, "--store", "postgresql://nobody@127.0.0.1:1/none") == "store.url"
 
 
+@pytest.mark.requirement("TX-21")
 def test_an_issuer_in_plain_http_is_for_the_loopback_alone(tmp_path: Path) -> None:
     text = CONFIGURATION.format(port=0, server="", more="").replace("http://127.0.0.1", "http://sts.example")
     assert refused(tmp_path, text) == "authority.issuer"

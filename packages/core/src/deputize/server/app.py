@@ -21,7 +21,7 @@ from deputize.authority.engine import Engine
 from deputize.authority.evidence_keys import Bundles, EvidenceKeys
 from deputize.authority.feed import Feed
 from deputize.authority.log_keys import log_key, publish_log_key
-from deputize.model.failure import DeputizeError, InvalidToken
+from deputize.model.failure import AuthorityUnavailable, DeputizeError, InvalidToken
 from deputize.model.request import Client
 from deputize.model.session import Node
 from deputize.server import answers, asking, documents, holding, identities, status, token
@@ -32,7 +32,7 @@ from deputize.server.figures import Figures
 from deputize.server.incoming import Incoming, read
 from deputize.server.limits import Limits
 from deputize.server.operators import ERRANDS
-from deputize.server.outer import Outer, Standing
+from deputize.server.outer import PROBES, Outer, Standing
 from deputize.server.rate import Buckets
 from deputize.server.service import OF_OUR_KEYS, Holder, Service
 from deputize.server.spans import Spans, no_spans
@@ -73,8 +73,14 @@ def create_app(
     figures = Figures(lambda: parts.rules.policy.digest, lambda: hub.subscribers)
     upkeep = Upkeep(parts, strangers, lambda: figures.refresh(ready=status.may_decide(engine)), log)
 
-    async def who(request: Request) -> Client:
+    async def whole(request: Request) -> Incoming:
         incoming = await read(request, limit=bounds.max_body, patience=bounds.body_timeout)
+        if standing.in_hand > bounds.waiting and incoming.path not in PROBES:  # none was in hand while it was read
+            raise AuthorityUnavailable("too many requests are in hand; nothing was decided", retry_after=1)
+        return incoming
+
+    async def who(request: Request) -> Client:
+        incoming = await whole(request)
         try:
             form = incoming.form()
             found = await anyio.to_thread.run_sync(lambda: service.authenticated(form, incoming), limiter=slots)
@@ -88,7 +94,7 @@ def create_app(
     def route(path: str, method: str, run: Plain) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
-                incoming = await read(request, limit=bounds.max_body, patience=bounds.body_timeout)
+                incoming = await whole(request)
                 return await anyio.to_thread.run_sync(run, service, incoming, limiter=slots)
             except DeputizeError as error:
                 trace_of(request).refused(error)

@@ -7,6 +7,7 @@ from deputize.config import Configuration
 
 THREADS: Final = 64  # requests that are decided at a time; others wait
 WAITING: Final = 1024  # requests that are in hand at a time; others are told to come back
+CONNECTIONS: Final = 8192  # of one process: twice as many as read its feed
 MAX_BODY: Final = 64 * 1024  # bytes
 MAX_HEADERS: Final = 32 * 1024  # bytes
 BODY_TIMEOUT: Final = 10.0  # seconds
@@ -19,6 +20,7 @@ BURST: Final = 10.0  # seconds of the rate that may come at once
 class Limits:
     """`max_body` in bytes, `body_timeout` in seconds; `threads` decide at a time, `waiting` are in hand.
 
+    A request that waits for its own client, to send or to read, is not in hand.
     `rate` is requests per second of one client, or of one address until it says who it is; 0 is no limit.
     `trusted_proxies` and `metrics_from` are addresses or networks.
     """

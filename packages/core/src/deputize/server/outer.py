@@ -1,9 +1,10 @@
 """What stands around every request: its id, its address, its bounds, and what is told of it afterwards."""
 
+import contextlib
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +23,7 @@ from deputize.server.trace import TRACE, Trace
 from deputize.wire.json_strict import dumps
 
 OTHER: Final = "other"  # paths that are none of ours, in logs and figures
-_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _STRANGE: Final = frozenset({400, 401})
 _MILLIS: Final = 1000
 _LOG = logging.getLogger("deputize.request")
@@ -69,11 +70,17 @@ class Outer:
         trace = self._trace(scope)
         endpoint = self._endpoint(scope["path"])
         began = time.perf_counter()
-        answer = _Answer(send, trace.id, self._standing)
+        hand = _Hand(self._standing)
+        answer = _Answer(send, trace.id, hand)
+
+        async def received() -> Message:
+            with hand.off():
+                return await receive()
+
         self._standing.in_hand += 1
         try:
             with self._spans(endpoint, trace) as told:
-                await self._answered(scope, receive, answer, endpoint)
+                await self._answered(scope, received, answer, endpoint)
                 told(answer.status)
         finally:
             self._standing.in_hand -= 1
@@ -94,7 +101,7 @@ class Outer:
             _FAILURES.error("unexpected failure at %s: %s", endpoint, type(error).__name__)  # a trace may hold values
             if not answer.status:
                 await answers.json(dumps({"error": "server_error"}), status=500)(scope, receive, answer)
-        if trace.authenticated and hint and endpoint not in _PROBES:
+        if trace.authenticated and hint and endpoint not in PROBES:
             self._addresses.give_back(hint)
 
     def _refusal(self, scope: Scope, endpoint: str, hint: str) -> tuple[str, Response] | None:
@@ -102,7 +109,7 @@ class Outer:
         if scope["state"].get(TOO_LARGE):
             body = dumps({"error": "invalid_request"})
             return "too_large", answers.json(body, status=431, headers={"Connection": "close"})
-        if endpoint in _PROBES:
+        if endpoint in PROBES:
             return None
         if self._standing.in_hand > self._limits.waiting:
             busy = AuthorityUnavailable("too many requests are in hand; nothing was decided", retry_after=1)
@@ -144,19 +151,38 @@ class Outer:
             "sid": trace.sid,
             "address": trace.address,
         }
-        level = logging.DEBUG if endpoint in _PROBES else logging.INFO
+        level = logging.DEBUG if endpoint in PROBES else logging.INFO
         _LOG.log(
             level, "request", extra={FIELDS: {name: value for name, value in members.items() if value is not None}}
         )
 
 
+class _Hand:
+    """Whether one request is in hand: while it waits for its own client it is not, so that no client can fill us."""
+
+    def __init__(self, standing: Standing) -> None:
+        self.standing = standing
+        self._waits = 0  # a stream of events writes, and listens for its end
+
+    @contextlib.contextmanager
+    def off(self) -> Iterator[None]:
+        """It is the client's turn."""
+        self._waits += 1
+        self.standing.in_hand -= self._waits == 1
+        try:
+            yield
+        finally:
+            self.standing.in_hand += self._waits == 1
+            self._waits -= 1
+
+
 class _Answer:
     """A `send` that sees the status, names the request, and ends connections of a process that takes leave."""
 
-    def __init__(self, send: Send, name: str, standing: Standing) -> None:
+    def __init__(self, send: Send, name: str, hand: _Hand) -> None:
         self._send = send
         self._name = name.encode()
-        self._standing = standing
+        self._hand = hand
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
@@ -164,7 +190,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self._name)]
-            if self._standing.leaving:
+            if self._hand.standing.leaving:
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
-        await self._send(message)
+        with self._hand.off():
+            await self._send(message)

@@ -11,8 +11,9 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-from deputize.server.limits import MAX_HEADERS
-from deputize.server.protocol import HEAD_TIMEOUT, Protocol
+from deputize.server.connections import Connections
+from deputize.server.limits import CONNECTIONS, MAX_HEADERS
+from deputize.server.protocol import HEAD_TIMEOUT, WRITE_TIMEOUT, Protocol
 
 GRACE: Final = 30  # seconds that running requests have at the end
 KEEP_ALIVE: Final = 5  # seconds that an idle connection is kept
@@ -72,20 +73,28 @@ def server_of(  # what a server is told
     grace: int = GRACE,
     max_headers: int = MAX_HEADERS,
     head_timeout: float = HEAD_TIMEOUT,
+    write_timeout: float = WRITE_TIMEOUT,
+    connections: int = CONNECTIONS,
     keep_alive: int = KEEP_ALIVE,
     unix: socket.socket | None = None,
     drain: float = 0.0,
 ) -> Server:
     """A server that is not started yet. Tells nothing of itself in its headers; trusts no proxy header.
 
-    `max_headers` in bytes; `head_timeout`, `keep_alive`, `grace` and `drain` in seconds. `unix` listens beside what
-    `run` is given.
+    `max_headers` in bytes; the time-outs, `keep_alive`, `grace` and `drain` in seconds. It has at most so many
+    `connections` open. `unix` listens beside what `run` is given.
     """
+    bounds = {
+        "head_limit": max_headers,
+        "head_timeout": head_timeout,
+        "write_timeout": write_timeout,
+        "others": Connections(connections),
+    }
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=type("BoundProtocol", (Protocol,), {"head_limit": max_headers, "head_timeout": head_timeout}),
+        http=type("BoundProtocol", (Protocol,), bounds),
         loop="uvloop",
         lifespan="on",
         log_config=None,

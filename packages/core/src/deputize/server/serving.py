@@ -16,7 +16,8 @@ from deputize.client.spiffe import workload_api_keys
 from deputize.config import Configuration
 from deputize.keys.anchor import Anchor
 from deputize.model.failure import DeputizeError
-from deputize.server.limits import MULTIPROCESS, limits_of
+from deputize.server.connections import room
+from deputize.server.limits import CONNECTIONS, MULTIPROCESS, limits_of
 from deputize.server.listening import listen, listen_unix, remove
 from deputize.server.logs import FIELDS
 from deputize.server.run import DRAIN, server_of
@@ -84,6 +85,7 @@ def serve_one(serving: Serving, engine: Engine) -> int:
             port=serving.port,
             grace=settings.shutdown_grace,
             max_headers=settings.max_headers,
+            connections=room(CONNECTIONS),
             unix=serving.unix,
             drain=DRAIN,
         )

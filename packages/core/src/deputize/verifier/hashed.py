@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from deputize.model.revocation import Kind, RevocationEntry
-from deputize.verifier.sources import RevocationSet, reaches
+from deputize.verifier.sources import RevocationSet, reaches, unite
 
 
 class HashedRevocationSet(RevocationSet):
@@ -26,7 +26,7 @@ class HashedRevocationSet(RevocationSet):
         if entry.kind is Kind.AGENT:
             self._hashed_agents[entry.id] = entry.before
         elif entry.kind is Kind.USER:
-            self._hashed_users[entry.id] = entry.before
+            unite(self._hashed_users, entry)
         else:
             super().add(entry)
 

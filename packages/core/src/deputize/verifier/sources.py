@@ -68,7 +68,7 @@ class RevocationSet:
         self._keys: set[str] = set()
 
     def add(self, entry: RevocationEntry) -> None:
-        """Take over a row. A later row for the same agent or user replaces the earlier, as it does in the store."""
+        """Take over a row. As in the store, an agent's later one replaces the earlier; a user's are united."""
         match entry.kind:
             case Kind.SESSION | Kind.CLOSE:
                 self._sids[entry.id] = entry.kind
@@ -77,7 +77,7 @@ class RevocationSet:
             case Kind.AGENT:
                 self._agents[entry.id] = entry.before
             case Kind.USER:
-                self._users[entry.id] = entry.before
+                unite(self._users, entry)
             case Kind.KEY:
                 self._keys.add(entry.id)
 
@@ -121,6 +121,12 @@ class MemoryRevocations:
     def age(self) -> float:
         """See RevocationSource."""
         return 0.0
+
+
+def unite(revoked: dict[str, int | None], entry: RevocationEntry) -> None:
+    """No row of a user takes back what another killed: of two moments the later holds."""
+    known = revoked.get(entry.id, entry.before)
+    revoked[entry.id] = None if known is None or entry.before is None else max(known, entry.before)
 
 
 def reaches(revoked: dict[str, int | None], name: str, iat: int) -> bool:
