@@ -20,8 +20,8 @@ from deputize.authority.joining import enroll
 from deputize.authority.stores import store_of
 from deputize.client.evidence import Join
 from deputize.config import Configuration, load
-from deputize.server.listening import listen
 from deputize.system import SystemClock
+from deputize.testing.serving import free_port
 
 FILE: Final = """
 version = 1
@@ -70,8 +70,7 @@ def main() -> None:
     parser.add_argument("--durability", choices=("full", "normal"), default="full")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        with listen("127.0.0.1", 0) as found:
-            port = found.getsockname()[1]
+        port = free_port()
         file = Path(folder) / "deputize.toml"
         file.write_text(FILE.format(port=port, durability=args.durability), encoding="utf-8")
         command = [sys.executable, "-c", "from deputize.cli.main import main; main()", "serve", "--config", str(file)]
@@ -79,8 +78,8 @@ def main() -> None:
             [*command, "--workers", str(args.workers), "--log-level", "error"], stdout=subprocess.PIPE
         )
         try:
-            if server.stdout is not None:
-                server.stdout.readline()
+            if server.stdout is None or not server.stdout.readline():
+                sys.exit("the server did not start; what it says stands above")
             run = measured(load(file, asserted=False), args.connections, args.seconds)
         finally:
             server.terminate()
