@@ -17,18 +17,20 @@ from deputize.wire.answer import bad_response
 from deputize.wire.json_strict import loads
 
 RECORDS_MAX = 100_000
+_ENDS = frozenset({"tool.finished", "tool.failed", "tool.suspended"})
 MAX_DEPTH = 64  # of JSON: a tree is at most 16 sessions deep
 _OUTCOMES = {
     "tool.started": "running",
     "tool.finished": "done",
     "tool.failed": "failed",
+    "tool.suspended": "suspended",
     "tool.denied": "denied",
 }
 
 
 @dataclass(slots=True)
 class Call:
-    """A tool call. `outcome`: running, done, failed or denied."""
+    """A tool call. `outcome`: running, done, failed, denied, or suspended until it runs again under its id."""
 
     tool: str
     outcome: str
@@ -143,15 +145,19 @@ def _calls(records: list[Record]) -> dict[str, list[Call]]:
     """Started calls matched with their outcome, oldest first: by call id where there is one, else by order."""
     calls: dict[str, list[Call]] = {}
     running: dict[tuple[str, str, str | None], list[Call]] = {}
+    suspended: dict[tuple[str, str, str | None], Call] = {}
     for record in sorted(records, key=lambda r: r.seq):
         body = open_body(record)
         sid, tool = str(body.get("sid", "")), str(body.get("tool", ""))
         call_id = body.get("call_id")
         key = (sid, tool, str(call_id) if call_id is not None else None)
-        if record.type in {"tool.finished", "tool.failed"}:
+        if record.type in _ENDS:
             waiting = running.get(key)
             if waiting:
-                waiting.pop(0).outcome = _OUTCOMES[record.type]
+                over = waiting.pop(0)
+                over.outcome = _OUTCOMES[record.type]
+                if over.outcome == "suspended" and key[2] is not None:
+                    suspended[key] = over
             continue
         policies = body.get("policies")
         named = [str(policy) for policy in policies] if isinstance(policies, list) else []
@@ -164,7 +170,16 @@ def _calls(records: list[Record]) -> dict[str, list[Call]]:
             tuple(str(scope) for scope in scopes) if isinstance(scopes, list) else (),
             key[2],
         )
-        calls.setdefault(sid, []).append(call)
+        _replace(calls.setdefault(sid, []), suspended.pop(key, None), call)
         if record.type == "tool.started":
             running.setdefault(key, []).append(call)
     return calls
+
+
+def _replace(calls: list[Call], before: Call | None, call: Call) -> None:
+    """A call that goes on after it was suspended is the same one, in its place."""
+    at = next((index for index, one in enumerate(calls) if one is before), None)
+    if at is None:
+        calls.append(call)
+    else:
+        calls[at] = call
