@@ -182,6 +182,23 @@ async def test_a_tool_that_fails_is_recorded_as_failed_and_its_error_goes_on(pla
     assert (last["type"], last["detail"]) == ("tool.failed", {"error": "ValueError"})
 
 
+async def test_a_tool_that_waits_is_recorded_as_suspended_and_is_one_call_when_it_goes_on(place: Any) -> None:
+    session = await place.session(user="alice", agent="supervisor")
+
+    def waits(call: Any) -> None:
+        call.suspend()
+        raise ValueError("how a framework suspends")
+
+    with pytest.raises(ValueError):
+        await place.call(session, "plan", waits, call_id="c1")
+    last = place.log.find(tool="plan")[-1]
+    assert (last["type"], last["outcome"], last.get("detail")) == ("tool.suspended", "noted", None)
+    assert [(call.tool, call.outcome) for call in session.tree().calls] == [("plan", "suspended")]
+    await place.call(session, "plan", call_id="c2")
+    await place.call(session, "plan", call_id="c1")
+    assert [(call.call_id, call.outcome) for call in session.tree().calls] == [("c1", "done"), ("c2", "done")]
+
+
 async def test_a_frameworks_own_tool_runs_by_its_list(place: Any) -> None:
     session = await place.session(user="alice", agent="supervisor")
     await place.call(session, "write_todos")
@@ -248,6 +265,36 @@ async def test_a_key_gives_the_same_session_again(place: Any) -> None:
     assert error.code == "idempotency_mismatch"
     child = await place.delegate(first, "researcher", key="call-1")
     assert (await place.delegate(first, "researcher", key="call-1")).id == child.id
+
+
+async def test_an_expired_root_is_continued_by_a_new_one_that_is_linked_to_it(place: Any) -> None:
+    asked = {"user": "alice", "agent": "supervisor"}
+    old = await place.session(**asked, key="thread-1", ttl=600)
+    live = await place.session(**asked)
+    place.clock.advance(601)
+    error = await refused(place.session(**asked, key="thread-1"))
+    assert (error.code, error.denial.session) == ("session_expired", old.id)
+    assert (await refused(place.session(**asked, continues=live.id))).code == "invalid_request"
+    assert (await refused(place.session(user="bob", agent="supervisor", continues=old.id))).code == "invalid_request"
+    new = await place.session(**asked, key="thread-1b", continues=old.id)
+    assert (new.id, new.reissued, old.state) == (new.id, False, "expired")
+    assert place.log.find(session=new.id)[0]["detail"]["continues"] == old.id
+    again = await place.session(**asked, key="thread-1b", continues=old.id)
+    assert (again.id, again.reissued) == (new.id, True)
+    child = await place.delegate(new, "researcher")
+    for _ in range(3):  # past the life of its first token
+        place.clock.advance(500)
+        await place.access(child, "crm", ["crm:read"])
+
+
+async def test_a_root_that_was_cut_off_is_not_continued(place: Any) -> None:
+    cut = await place.session(user="alice", agent="supervisor", key="thread-1", ttl=600)
+    await place.revoke(cut, "looks odd")
+    place.clock.advance(601)
+    error = await refused(place.session(user="alice", agent="supervisor", key="thread-1"))
+    assert (error.code, error.denial.session) == ("session_revoked", cut.id)
+    error = await refused(place.session(user="alice", agent="supervisor", continues=cut.id))
+    assert error.code == "invalid_request"
 
 
 async def test_a_key_gives_the_same_access_again(place: Any) -> None:

@@ -374,11 +374,11 @@ def test_a_suspended_run_is_recorded_as_such(make: Make, invoke: Invoke, rows: R
         result = invoke(graph, configurable={"thread_id": "t1"})
     assert "__interrupt__" in result
     assert [row for row in rows(authority) if "suspended" in row or "closed" in row] == [
+        "solo tool.suspended ask_human",
         "solo session.suspended",
-        "solo session.closed",
+        "boss tool.suspended ask",
         "boss session.suspended",
-        "boss session.closed",
-        "desk session.closed",
+        "desk session.closed",  # and with it those that waited
     ]
 
 

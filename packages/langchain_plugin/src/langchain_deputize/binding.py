@@ -7,10 +7,13 @@ from uuid import UUID
 from deputize import Session
 from deputize.errors import DeputizeError, UnknownAgent
 from deputize.runtime import ambient_session, refused
-from langchain_deputize.commands import destinations
+from langchain_deputize.commands import destinations, suspends
+from langchain_deputize.endings import end_graph, end_session, settle
+from langchain_deputize.places import place_of
 from langchain_deputize.runs import (
     RUNS,
     Announced,
+    Over,
     Run,
     below,
     graph_above,
@@ -20,6 +23,7 @@ from langchain_deputize.runs import (
     session_at,
     top,
 )
+from langchain_deputize.threads import open_at, resume_below
 
 UNNAMED: Final = "LangGraph"  # what LangGraph calls a graph that was given no name
 
@@ -106,10 +110,11 @@ def bind(run: Run, agent: str) -> None:
         with RUNS.lock:
             back = graph.idle.pop(agent, None)
         if back is None:
-            _open(run, base, agent)
+            _open(run, base, agent, first=not graph.begun)
         else:
-            run.session = back
+            _go_on(run, graph, back)
             back.note("session.reentered")
+    graph.begun = True
 
 
 def _between(held: Run, graph: Run) -> bool:
@@ -149,18 +154,24 @@ def _take_over(run: Run, graph: Run, base: Session, announced: Announced, agent:
         with RUNS.lock:
             graph.idle.pop(agent, None)
             graph.entered.add(back.id)
-            done = [session for session in graph.deferred if below(session, back)]
-            graph.deferred = [session for session in graph.deferred if session not in done]
-            graph.idle = {name: session for name, session in graph.idle.items() if session not in done}
-        run.session = back
+            done = [over for over in graph.deferred if below(over.session, back)]
+            graph.deferred = [over for over in graph.deferred if over not in done]
+            over = {waiting.session.id for waiting in done}
+            graph.idle = {name: session for name, session in graph.idle.items() if session.id not in over}
+        _go_on(run, graph, back)
         back.note("session.returned", tool=announced.tool, call_id=announced.call_id)
-        for session in reversed(done):
-            session.close()
+        for waiting in reversed(done):
+            waiting.session.close()
         return
     _open(run, announced.session, agent)
     if run.session is not None:
         detail = {"to": agent, "sid": run.session.id}
         announced.session.note("handoff.taken", tool=announced.tool, call_id=announced.call_id, detail=detail)
+
+
+def _go_on(run: Run, graph: Run, session: Session) -> None:
+    run.session = session
+    run.lasts = session.id in top(run).known and all(over.session is not session for over in graph.deferred)
 
 
 def _outer(session: Session, base: Session, agent: str) -> Session | None:
@@ -172,9 +183,41 @@ def _outer(session: Session, base: Session, agent: str) -> Session | None:
     return None
 
 
-def _open(run: Run, base: Session, agent: str) -> None:
-    run.session = base.delegate(agent, task=_task(run))
-    run.owns = True
+def _open(run: Run, base: Session, agent: str, *, first: bool = False) -> None:
+    """Below `base`, or again what the same place had before. `first` of its graph: an earlier turn may tell more."""
+    place = place_of(run, agent)
+    run.spot, run.lasts, run.owns = place.spot, place.lasting, not place.lasting
+    failed = _tried_before(run, base)
+    if failed is not None:
+        run.session, run.keyed = failed.session, failed.keyed
+        failed.session.note("session.reentered")
+        return
+    key = place.key()
+    run.keyed = key is not None
+    if key is None:
+        run.session = base.delegate(agent, task=_task(run))
+        return
+    earlier = first and place.lasting and place.spot.number == 0
+    run.session = (resume_below(base, place, agent) if earlier else None) or open_at(base, agent, key, _task(run))
+    known = top(run).known
+    if run.session.id in known:
+        run.session.note("session.reentered")
+    elif run.session.reissued:
+        run.session.note("session.resumed")
+    known[run.session.id] = run.session
+
+
+def _tried_before(run: Run, base: Session) -> Over | None:
+    """The session of an attempt at the same activation that failed: a retry goes on in it."""
+    up = run.parent
+    with RUNS.lock:
+        while up is not None:
+            for over in up.over:
+                if over.spot == run.spot and over.session.node.parent == base.id:
+                    up.over.remove(over)
+                    return over
+            up = up.parent
+    return None
 
 
 def _task(run: Run) -> str | None:
@@ -211,35 +254,26 @@ def ended(run_id: UUID, error: BaseException | None) -> None:
 
 
 def finish(run: Run, error: BaseException | None) -> None:
-    """A run ended: close what was opened for it, unless its agent waits for what it handed on."""
+    """A run ended: see to what was opened for it, unless its agent waits for what it handed on."""
+    if suspends(error):
+        run.suspended = True
+        if run.task and run.parent is not None:
+            run.parent.suspended = True
     session = run.session
     graph, _ = graph_above(run)
     if run.kind == "chain" and session is not None and graph is not None:
         with RUNS.lock:
-            waits = run.owns and any(announced.session is session for announced in graph.waiting)
-            if waits:
-                graph.deferred.append(session)
-            if waits or session in graph.deferred:
+            waits = (run.owns or run.lasts) and any(announced.session is session for announced in graph.waiting)
+            if waits and run.owns:
+                graph.deferred.append(Over(session=session, spot=run.spot, keyed=run.keyed))
+            if waits or any(over.session is session for over in graph.deferred):
                 graph.idle[session.name] = session
                 run.owns = False
     if run.graph:
-        _settle(run)
-    if type(error).__name__ == "GraphInterrupt":
-        run.suspended = True
-        if run.task and run.parent is not None:
-            run.parent.suspended = True
-    if run.owns and session is not None:
-        if run.suspended:
-            session.note("session.suspended")
-        session.close()
-
-
-def _settle(graph: Run) -> None:
-    for announced in graph.waiting:
-        detail = {"to": announced.to}
-        announced.session.note("handoff.not_taken", tool=announced.tool, call_id=announced.call_id, detail=detail)
-    for session in reversed(graph.deferred):
-        session.close()
+        end_graph(run, error)
+    if session is not None:
+        end_session(run, session, error)
+    settle(run, error)
 
 
 def note_unnamed(run: Run | None, tool: str, call_id: str | None, error: DeputizeError) -> None:

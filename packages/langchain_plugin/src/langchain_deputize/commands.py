@@ -37,3 +37,13 @@ def hands_off(output: object, allowed: frozenset[str]) -> bool:
         and allowed.issuperset(found)
         and all(getattr(command, "graph", None) == PARENT for command in _commands(output))
     )
+
+
+def suspends(error: BaseException | None) -> bool:
+    """True where a run ended by `GraphInterrupt`: it waits, for a human as a rule, and runs again on resume."""
+    return any(kind.__name__ == "GraphInterrupt" for kind in type(error).__mro__)
+
+
+def fails(error: BaseException | None) -> bool:
+    """True where a run failed. `ParentCommand` hands on to another node of the graph above."""
+    return error is not None and not suspends(error) and type(error).__name__ != "ParentCommand"

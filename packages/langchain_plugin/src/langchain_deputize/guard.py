@@ -22,7 +22,7 @@ from deputize.runtime import (
     tool_call,
 )
 from langchain_deputize.binding import ended, note_unnamed
-from langchain_deputize.commands import hands_off
+from langchain_deputize.commands import hands_off, suspends
 from langchain_deputize.handoffs import HandOffTool, hand_off_of
 from langchain_deputize.marks import Mark, marked, marking
 from langchain_deputize.runs import RUNS, Run, session_at
@@ -109,7 +109,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._unmark(error)
+        self._leaving(error)
         self._scope.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> Self:
@@ -120,10 +120,12 @@ class Guard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._unmark(error)
+        self._leaving(error)
         await self._scope.__aexit__(kind, error, trace)
 
-    def _unmark(self, error: BaseException | None) -> None:
+    def _leaving(self, error: BaseException | None) -> None:
+        if suspends(error):
+            self._scope.suspend()
         self._marking.__exit__(None, None, None)
         for run_id in self._mark.runs:
             ended(run_id, error)

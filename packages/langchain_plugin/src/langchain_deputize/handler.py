@@ -24,10 +24,12 @@ from langchain_deputize.binding import (
 )
 from langchain_deputize.commands import hands_off
 from langchain_deputize.marks import marked
+from langchain_deputize.places import number
 from langchain_deputize.runs import RUNS, Kind, Run, innermost, session_at
 
 HANDOFF: Final = "__handoff_destination"  # metadata of langgraph-supervisor's and langgraph-swarm's hand-off tools
 _STEP: Final = "graph:step:"  # tag of the task of a graph
+_PUSH: Final = "__pregel_push"  # begins the path of a task that `Send` asked for
 
 
 class DeputizeCallbackHandler(BaseCallbackHandler):
@@ -88,7 +90,9 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
                     enter_graph(run.parent)
                 if run.name in run.agents:
                     bind(run, run.agents[run.name])
-            elif run.label is not None and run.label == run.name:
+                return
+            number(run)
+            if run.label is not None and run.label == run.name:
                 bind(run, run.agents.get(run.label, run.label))
         except BaseException:
             RUNS.remove(run_id)  # LangChain tells of no end of a run whose start was refused
@@ -220,6 +224,10 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         if metadata:
             run.label = _text(metadata.get("lc_agent_name"))
             run.where = _text(metadata.get("langgraph_node"))
+            run.ns = _text(metadata.get("langgraph_checkpoint_ns"))
+            run.thread = _text(metadata.get("thread_id"))
+            path = metadata.get("langgraph_path")
+            run.pushed = isinstance(path, list | tuple) and _PUSH in path[:1]
         if parent is None:
             run.base = innermost(self._session, ambient_session())
             run.teller = _teller()

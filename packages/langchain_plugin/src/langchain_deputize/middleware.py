@@ -20,6 +20,7 @@ from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer,
 from langchain_deputize.handler import make_ambient
 from langchain_deputize.handoffs import hand_off_of
 from langchain_deputize.runs import Run
+from langchain_deputize.threads import root_of
 from langchain_deputize.tools import spec_of
 
 Result = ToolMessage | Command[Any]
@@ -130,10 +131,10 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
             raise no_session(f'tool "{call.tool[:64]}" was called outside a delegated session; nothing was executed')
         thread = (config.get("configurable") or {}).get("thread_id")
         authority = self._open_authority(self._authority)
-        key = f"langgraph:{thread}" if thread else None
-        session = authority.session(agent=self._agent, user=user, key=key)
-        if key is None:  # nothing says when such a run ends: the session lives for this call
-            stack.callback(session.close)
+        if thread:
+            return root_of(authority, agent=self._agent, user=user, thread=str(thread))
+        session = authority.session(agent=self._agent, user=user)
+        stack.callback(session.close)  # nothing says when such a run ends: the session lives for this call
         return session
 
     def _open_authority(self, authority: Authority | str) -> Authority:

@@ -30,6 +30,15 @@ class Announced:
     to: str
 
 
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A session whose agent's run has ended, and which closes later: the activation may be tried again or resumed."""
+
+    session: Session
+    spot: tuple[object, ...]
+    keyed: bool  # can be found again by its key, in another process too
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """One run, from its start event to its end event."""
@@ -41,6 +50,10 @@ class Run:
     label: str | None = None  # metadata `lc_agent_name`: inherited, so it proves nothing by itself
     where: str | None = None  # metadata `langgraph_node`: of a graph's own run, the node that it was started in
     task: bool = False  # a task of its parent's graph (tag `graph:step:N`)
+    ns: str | None = None  # metadata `langgraph_checkpoint_ns`: the same for each attempt, and after a resume
+    thread: str | None = None  # metadata `thread_id`
+    number: int = 0  # of a chain: which one of its name it is in the task or tool around it
+    pushed: bool = False  # of a task: one of several of its node, asked for by `Send`
     base: Session | None = None  # of a run without parent: the session around it
     inside: bool = False  # of a run without parent: started in the body of a guarded tool
     teller: object = None  # of a run without parent: the thread and task that started it
@@ -48,15 +61,22 @@ class Run:
     graph: bool = False  # has tasks
     session: Session | None = None  # bound to this very run
     owns: bool = False  # ... and opened for it, so closed after it
+    lasts: bool = False  # ... and kept for the turns to come, so closed by whoever closes the one above
+    spot: tuple[object, ...] = ()  # ... and found by it when the activation is tried again
+    keyed: bool = False  # ... or, in another process, by its key
     refusal: DeputizeError | None = None  # an agent without identity, or one that was refused: nothing runs in it
     suspended: bool = False  # of a graph: it waits for a human
     call_id: str | None = None
     description: str | None = None  # of deepagents' `task`: what the other agent is asked to do
     expects: str | None = None  # of an unguarded hand-off tool: the node that its result has to name
+    counts: dict[str, int] = field(default_factory=dict)  # of a task or tool: how many chains of each name it started
+    over: list[Over] = field(default_factory=list)  # what ended below it and is not closed yet
+    begun: bool = False  # of a graph: an agent ran in it
+    known: dict[str, Session] = field(default_factory=dict)  # of a run without parent: what ran below it, by id
     waiting: list[Announced] = field(default_factory=list)  # of a graph
     entered: set[str] = field(default_factory=set)  # of a graph: ids of outer sessions that ran in it
     idle: dict[str, Session] = field(default_factory=dict)  # of a graph: agents that handed on and may come back
-    deferred: list[Session] = field(default_factory=list)  # of a graph: closed when it ends
+    deferred: list[Over] = field(default_factory=list)  # of a graph: closed when it ends
     open: "dict[UUID, Run]" = field(default_factory=dict)  # of a run without parent: all below it that go on
     lock: Lock = field(default_factory=Lock)
 

@@ -303,7 +303,9 @@ def _new(tx: WriteTx, case: Case, plan: Plan, now: float) -> tuple[Node, Record]
     node = replace(node, leaf=record.seq)
     tx.add_session(node)
     if plan.key is not None:
-        tx.remember(Remembered(key=plan.key, digest=plan.digest.under(secret), sid=node.sid, jti=None, until=node.exp))
+        # A root that ended is told of as long as its record is kept, or its key would open another in silence.
+        until = node.exp if parent is not None else max(node.exp, node.created + case.rules.configuration.retention)
+        tx.remember(Remembered(key=plan.key, digest=plan.digest.under(secret), sid=node.sid, jti=None, until=until))
     return node, record
 
 

@@ -236,6 +236,7 @@ def ended(node: Node, state: State, asked: str) -> SessionEnded:
             enough="a new session: authority.session(...)",
             reference=new_reference(),
             subject=node.sub,
+            session=node.sid,
         )
     )
 

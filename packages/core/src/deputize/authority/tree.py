@@ -14,7 +14,10 @@ MAX_DEPTH = 64  # of JSON: a tree is at most 16 sessions deep
 
 @dataclass(slots=True)
 class Call:
-    """A tool call. `outcome`: running, done, failed or denied. Times in milliseconds since the epoch; 0: not told."""
+    """A tool call. `outcome`: running, done, failed, denied, or suspended until it runs again under its id.
+
+    Times in milliseconds since the epoch; 0: not told.
+    """
 
     tool: str
     outcome: str

@@ -19,10 +19,11 @@ _OUTCOMES: Final = {
     "tool.started": "running",
     "tool.finished": "done",
     "tool.failed": "failed",
+    "tool.suspended": "suspended",
     "tool.denied": "denied",
 }
 _BY_POLICY: Final = "access_denied"
-_ENDS: Final = frozenset({"tool.finished", "tool.failed"})
+_ENDS: Final = frozenset({"tool.finished", "tool.failed", "tool.suspended"})
 # {name} stands for a member of the body or of its detail.
 _WORDS: Final = {
     "session.opened": "session opened",
@@ -87,6 +88,7 @@ class _Told:
         self.calls: list[Call] = []
         self.entries: list[Entry] = []
         self._running: dict[tuple[str, str | None], list[Call]] = {}
+        self._suspended: dict[tuple[str, str | None], Call] = {}
 
     def take(self, record: Record, body: Mapping[str, Json]) -> None:
         """Started calls are matched with their outcome: by call id where there is one, else by order."""
@@ -101,6 +103,8 @@ class _Told:
             if waiting:
                 call = waiting.pop(0)
                 call.outcome, call.ended = _OUTCOMES[record.type], record.time
+                if call.outcome == "suspended" and key[1] is not None:
+                    self._suspended[key] = call
             return
         scopes = body.get("scopes")
         call = Call(
@@ -113,9 +117,18 @@ class _Told:
             seq=record.seq,
             began=record.time,
         )
-        self.calls.append(call)
+        _replace(self.calls, self._suspended.pop(key, None), call)
         if record.type == "tool.started":
             self._running.setdefault(key, []).append(call)
+
+
+def _replace(calls: list[Call], before: Call | None, call: Call) -> None:
+    """A call that goes on after it was suspended is the same one, in its place."""
+    at = next((index for index, one in enumerate(calls) if one is before), None)
+    if at is None:
+        calls.append(call)
+    else:
+        calls[at] = call
 
 
 def _told(records: list[Record]) -> dict[str, _Told]:

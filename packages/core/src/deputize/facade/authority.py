@@ -158,13 +158,16 @@ class Authority(Management):
         resources: Sequence[str] | None = None,
         ttl: timedelta | float | None = None,
         key: str | None = None,
+        continues: str | None = None,
     ) -> Session:
         """A root session: `with`, `async with`, or close() by hand. `ttl` in seconds.
 
         `user` is asserted by this process; `subject_token` is the user's own, of an issuer that `[[users]]` names.
         `Mode.SELF` is the agent's own behalf and takes neither. The live session of (`key`, agent, subject) is
         returned instead of a second one. Omitted scopes are all that the registry lists for
-        the agent. Raises Denied, UnknownAgent, InvalidRequest.
+        the agent. `continues` is the sid of an expired root of the same agent and subject, which this one is linked
+        to in the record: SessionEnded tells it (`denial.session`). It brings nothing along; who starts, and what is
+        permitted, is decided afresh. Raises Denied, UnknownAgent, InvalidRequest.
         """
         request = RootRequest(
             mode=mode,
@@ -175,8 +178,10 @@ class Authority(Management):
             ttl=seconds(ttl),
             task=task,
             key=key or new_id(),
+            continues=continues,
         )
-        return self.adopt(self.engine.open_root(self.agent_id(agent), request), request, None)
+        opened = self.engine.open_root(self.agent_id(agent), request)
+        return self.adopt(opened, replace(request, continues=None), None)  # repeats for a new token link nothing
 
     def redeem(
         self,
@@ -228,6 +233,7 @@ class Authority(Management):
         """Hold what was opened; `get_session` finds it while somebody else holds it too."""
         held = self._live.get(opened.node.sid) if opened.reissued else None
         if held is not None:
+            held.reissued = True
             return held
         session = Session(self, opened, request, parent)
         self._live[session.id] = session
@@ -245,6 +251,7 @@ class Authority(Management):
         resources: Sequence[str] | None = None,
         ttl: timedelta | float | None = None,
         key: str | None = None,
+        continues: str | None = None,
     ) -> Session:
         """`session`, without blocking the loop."""
         return await self.run(
@@ -258,6 +265,7 @@ class Authority(Management):
                 resources=resources,
                 ttl=ttl,
                 key=key,
+                continues=continues,
             )
         )
 

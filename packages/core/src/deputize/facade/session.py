@@ -48,6 +48,7 @@ class Session:
         self.node: Node = opened.node
         self.narrowed: tuple[tuple[Right, str], ...] = opened.narrowed
         self.task = request.task
+        self.reissued = opened.reissued  # its key named a session that was there before
         self._opened = opened
         self._request = request
         self._parent = parent

@@ -49,6 +49,7 @@ class ToolCall:
         self._lock = RLock()
         self._token: Any = None
         self._entered = False
+        self._suspended = False
 
     def access(self, resource: str | None = None) -> Access:
         """The token for this call, minted on first use, then the same one. Raises Denied.
@@ -89,18 +90,26 @@ class ToolCall:
         self._entered = True
         return self
 
+    def suspend(self) -> None:
+        """The body stops to wait, for a human as a rule, and will run again: recorded in place of an outcome."""
+        self._suspended = True
+
     def finish(self, error: BaseException | None = None) -> None:
         """Record the outcome: the exception's type, never its text."""
+        if self._suspended:
+            self._tell("tool.suspended", "noted", {})
+            return
         detail: dict[str, Json] = {} if error is None else {"error": type(error).__name__[:64]}
         if isinstance(error, Denied):
             detail["refused"] = error.reference
+        if error is None:
+            self._tell("tool.finished", "done", detail)
+        else:
+            self._tell("tool.failed", "failed", detail)
+
+    def _tell(self, kind: str, outcome: str, detail: "dict[str, Json]") -> None:
         told = Note(
-            kind="tool.finished" if error is None else "tool.failed",
-            outcome="done" if error is None else "failed",
-            tool=self.tool,
-            call_id=self.call_id,
-            resource=self.resource,
-            detail=detail,
+            kind=kind, outcome=outcome, tool=self.tool, call_id=self.call_id, resource=self.resource, detail=detail
         )
         self.session.authority.engine.note(self.session.node, told, self.session.shown)
 

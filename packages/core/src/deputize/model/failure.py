@@ -31,6 +31,7 @@ class Denial:
     subject: str = ""
     chain: tuple[str, ...] = ()
     policy_set: str = ""
+    session: str = ""  # sid of the one that ended
 
     def __post_init__(self) -> None:
         for name in ("code", "asked", "enough", "reference"):

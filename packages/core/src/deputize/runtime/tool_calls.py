@@ -90,6 +90,14 @@ class CallScope:
         )
         return outer if same and inner.arguments in {None, outer.arguments} else None
 
+    def suspend(self) -> None:
+        """The body ends because it waits, and will run again: `tool.suspended` is recorded, and no failure.
+
+        For adapters, before the scope is left: only they know the exceptions by which a framework suspends.
+        """
+        if self._outer is None:
+            self._call.suspend()
+
     def _enter_session(self) -> None:
         if ambient.SESSION.get() is not self._session:
             self._leave = ambient.enter(self._session)

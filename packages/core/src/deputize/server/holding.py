@@ -30,10 +30,12 @@ NOTES: Final = frozenset(
         "handoff.not_taken",
         "handoff.taken",
         "session.reentered",
+        "session.resumed",
         "session.returned",
         "session.suspended",
         "tool.failed",
         "tool.finished",
+        "tool.suspended",
         "tool.unguarded",
     }
 )

@@ -102,6 +102,7 @@ _ERROR: Final = _closed(
     code={"type": "string", "description": "stable; see the page on codes"},
     policy={"type": ["string", "null"]},
     subject={"type": ["string", "null"]},
+    session={"type": "string", "description": "the sid that ended, where that is the refusal"},
     reference={"type": "string", "description": "for the operator, who reads why"},
     deputize_kind=_TEXT,
     status=_TEXT,

@@ -54,6 +54,8 @@ def encode(error: DeputizeError, oauth: str, *, authenticated: bool) -> bytes:
         members["error_description"] = _ascii(f"{error.code} (policy {error.denial.policy or 'none'})")
         members["policy"] = error.denial.policy
         members["subject"] = error.denial.subject
+        if error.denial.session:
+            members["session"] = error.denial.session
     else:
         members["error_description"] = _ascii(str(error))
     if error.reference is not None:
@@ -93,6 +95,7 @@ def _denial(members: Mapping[str, object], code: str, reference: str, asked: str
         hint=f"an operator reads why: deputize policy explain {reference}" if reference else None,
         reference=reference,
         subject=_word(members, "subject"),
+        session=_word(members, "session"),
     )
 
 

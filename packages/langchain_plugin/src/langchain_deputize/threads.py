@@ -1,0 +1,130 @@
+"""Sessions that outlive a run: opened under the key of their place, and found again by it."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from deputize import Authority, Session
+from deputize.errors import SessionEnded
+from langchain_deputize.places import Place
+
+if TYPE_CHECKING:
+    from deputize import SessionTree
+
+AGAIN: Final = 64  # sessions of one place, each opened after the one before had ended
+_REMEMBERED: Final = 4096  # threads whose newest root this process knows by its key
+
+Path = list[tuple[str, str]]  # (agent, sid), from the one below the base to the one that is looked for
+
+
+def open_at(base: Session, agent: str, key: str, task: str | None) -> Session:
+    """The session of that key below `base`: opened, or given again.
+
+    One that expired, or was closed because its run had failed, has its successor under the next key, and the record
+    shows that as opened. Raises SessionEnded where it was revoked, or where what it lies below has ended.
+    """
+    for number in range(AGAIN):
+        try:
+            return base.delegate(agent, task=task, key=f"{key}:{number}" if number else key)
+        except SessionEnded as error:
+            over = error.denial.session
+            if error.code == "session_revoked" or not over or over in _line(base) or number + 1 == AGAIN:
+                raise
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _line(session: Session) -> set[str]:
+    line = {session.root, session.id}
+    up = session.parent
+    while up is not None:
+        line.add(up.id)
+        up = up.parent
+    return line
+
+
+def resume_below(base: Session, place: Place, agent: str) -> Session | None:
+    """The session of an agent that was handed on to in an earlier turn, below the agents that handed on then.
+
+    Each of them is asked for again under its key, from `base` downwards, so its ceiling is what it was and policy
+    decides afresh. A path that ends in a revoked session is followed, too: there it is refused.
+    """
+    for path in sorted(_paths(base.tree(), agent), key=len, reverse=True):
+        found = _follow(base, path, place)
+        if found is not None:
+            return found
+    return None
+
+
+def _follow(base: Session, path: Path, place: Place) -> Session | None:
+    session = base
+    for name, sid in path:
+        key = place.key(name)
+        if key is None:
+            return None
+        session = open_at(session, name, key, None)
+        if session.id != sid:  # the one on the path was opened by a tool call, under a key of its own
+            if not session.reissued:
+                session.close()
+            return None
+    return session
+
+
+def _paths(tree: "SessionTree", agent: str) -> Iterator[Path]:
+    """To the sessions of `agent` that may go on, or were revoked, further down than directly below the top."""
+
+    def walk(node: "SessionTree", path: Path) -> Iterator[Path]:
+        for child in node.children:
+            if child.state not in {"open", "revoked"}:
+                continue
+            there = [*path, (child.agent, child.sid)]
+            if child.agent == agent and path:
+                yield there
+            yield from walk(child, there)
+
+    return walk(tree, [])
+
+
+class _Roots:
+    """Under which key the newest root of a thread is, as far as this process knows. Only saves asking."""
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Authority, OrderedDict[tuple[str, str, str], str]] = WeakKeyDictionary()
+        self._lock = Lock()
+
+    def get(self, authority: Authority, thread: tuple[str, str, str]) -> str | None:
+        """The root that the newest one continues."""
+        with self._lock:
+            return self._known.get(authority, OrderedDict()).get(thread)
+
+    def put(self, authority: Authority, thread: tuple[str, str, str], continues: str) -> None:
+        """Remember it; the oldest thread is forgotten where there are too many."""
+        with self._lock:
+            known = self._known.setdefault(authority, OrderedDict())
+            known[thread] = continues
+            known.move_to_end(thread)
+            while len(known) > _REMEMBERED:
+                known.popitem(last=False)
+
+
+_ROOTS: Final = _Roots()
+
+
+def root_of(authority: Authority, *, agent: str, user: str, thread: str) -> Session:
+    """The root of (thread, agent, user). One that expired is continued by a new one, linked to it in the record.
+
+    What was revoked or closed stays so: raises SessionEnded.
+    """
+    known = (agent, user, thread)
+    continues = _ROOTS.get(authority, known)
+    for number in range(AGAIN):
+        key = f"langgraph:{thread}" if continues is None else f"langgraph:{thread}:{continues}"
+        try:
+            return authority.session(agent=agent, user=user, key=key, continues=continues)
+        except SessionEnded as error:
+            if error.code != "session_expired" or not error.denial.session or number + 1 == AGAIN:
+                raise
+            continues = error.denial.session
+            _ROOTS.put(authority, known, continues)
+    raise AssertionError("unreachable")  # pragma: no cover
