@@ -14,11 +14,11 @@ from langgraph.types import Command
 
 from deputize import Authority, Session
 from deputize.errors import ConfigurationError, DeputizeError
-from deputize.runtime import ambient_session, is_refusal, no_session
+from deputize.runtime import ambient_session, is_refusal
 from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer, parent_of, session_of
 from langchain_deputize.handler import make_ambient
 from langchain_deputize.handoffs import hand_off_of
-from langchain_deputize.roots import Root, Subject, refuse_below
+from langchain_deputize.roots import Root, Subject, outside, refuse_below
 from langchain_deputize.runs import Run
 from langchain_deputize.tools import spec_of
 
@@ -31,8 +31,8 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
     Its `wrap_tool_call` and `awrap_tool_call` may also be given to a `ToolNode` of your own.
 
     Args:
-        authority: With `agent` and `subject`, where no `with` can stand: the session is opened here. An Authority,
-            or the path of its configuration.
+        authority: With `agent` and `subject`, where no `with` can stand and this agent is the whole graph: the
+            session is opened here. An Authority, or the path of its configuration. Prefer `secure(graph)`.
         agent: The agent that this middleware is put on.
         subject: The user, from the RunnableConfig; None refuses.
         on_denied: "message" (the model reads code, policy and reference) | "raise".
@@ -129,7 +129,7 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
     def _opened(self, call: Call, config: Mapping[str, Any], stack: ExitStack) -> Session:
         """No handler saw this run: the session is this middleware's to open, or there is none."""
         if self._root is None:
-            raise no_session(f'tool "{call.tool[:64]}" was called outside a delegated session; nothing was executed')
+            raise outside(call.tool)
         refuse_below(config, self._root.agent)
         session, of_thread = self._root.open(config)
         if not of_thread:  # nothing says when such a run ends: the session lives for this call

@@ -1,17 +1,24 @@
 """The root session where no `with` can stand: opened by what stands on an agent or a graph."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, cast
+
+from langchain_core.runnables.config import RunnableConfig, ensure_config
 
 from deputize import Authority, Session
 from deputize.errors import NoSession
-from deputize.runtime import refused
+from deputize.runtime import no_session, refused
 
+Config = Mapping[str, Any] | RunnableConfig
 Subject = Callable[[dict[str, Any]], str | None]
 
 _BELOW: Final = "|"  # in a checkpoint namespace: a graph that runs as a part of another one
+_USER: Final = "langgraph_auth_user"
+_SERVER: Final = frozenset({"langgraph_request_id", "langgraph_auth_user_id", "assistant_id"})  # in `configurable`
+_SECURE: Final = "secure(graph, authority=..., agent=..., subject=langgraph_user)"
 
 
 @dataclass(slots=True)
@@ -29,18 +36,28 @@ class Root:
     subject: Subject
     _opening: Lock = field(default_factory=Lock, repr=False)
 
-    def open(self, config: Mapping[str, Any]) -> tuple[Session, bool]:
+    def open(self, config: Config) -> tuple[Session, bool]:
         """The session of this run, and whether it is its thread's: then later runs go on in it.
 
         Raises NoSession where nobody vouches for a user; Denied, UnknownAgent and InvalidRequest as
         `Authority.session` does.
         """
-        user = self.subject(dict(config))
+        user, key = self._user(config), _key(config)
+        return self._authority().session(agent=self.agent, user=user, key=key), key is not None
+
+    async def aopen(self, config: Config) -> tuple[Session, bool]:
+        """`open`, without blocking the loop."""
+        user, key = self._user(config), _key(config)
+        authority = self.authority
+        if not isinstance(authority, Authority):
+            authority = await asyncio.to_thread(self._authority)
+        return await authority.asession(agent=self.agent, user=user, key=key), key is not None
+
+    def _user(self, config: Config) -> str:
+        user = self.subject(cast("dict[str, Any]", dict(config)))
         if user is None:
             raise _no_user(self.agent)
-        thread = (config.get("configurable") or {}).get("thread_id")
-        key = f"langgraph:{thread}" if thread else None
-        return self._authority().session(agent=self.agent, user=user, key=key), key is not None
+        return user
 
     def _authority(self) -> Authority:
         with self._opening:
@@ -49,22 +66,52 @@ class Root:
             return self.authority
 
 
-def refuse_below(config: Mapping[str, Any], agent: str) -> None:
+def langgraph_user(config: Config) -> str | None:
+    """`subject=` under LangGraph Server: the identity that its `@auth.authenticate` handler vouched for.
+
+    None where nobody did: without such a handler, and for Studio under `langgraph dev`, whose user is made up. What
+    the server puts there is an object; a mapping may be what a client wrote, and is nobody's word.
+    """
+    user = (config.get("configurable") or {}).get(_USER)
+    if user is None or isinstance(user, dict | str) or getattr(user, "is_authenticated", False) is not True:
+        return None
+    identity = getattr(user, "identity", None)
+    return identity if isinstance(identity, str) and identity else None
+
+
+def outside(tool: str) -> NoSession:
+    """The refusal of a tool call without a session. Where LangGraph Server runs the graph, what to add there."""
+    asked = f'tool "{tool[:64]}" was called outside a delegated session; nothing was executed'
+    if _SERVER.isdisjoint(ensure_config().get("configurable") or {}):
+        return no_session(asked)
+    return refused(
+        NoSession,
+        "no_session",
+        asked=asked,
+        enough=f"graph = {_SECURE} in the module that langgraph.json names",
+        hint="LangGraph Server, `langgraph dev` and Studio run a graph where no `with` can stand",
+    )
+
+
+def refuse_below(config: Config, agent: str) -> None:
     """Refuse a root for an agent that runs as a part of another graph. Raises NoSession.
 
     No callback tells who handed on there: an agent that another one started would act as if the user had asked it,
     with its full rights, and outlive the one that it works for.
     """
-    space = (config.get("configurable") or {}).get("checkpoint_ns") or ""
-    if _BELOW in space:
+    if _BELOW in str((config.get("configurable") or {}).get("checkpoint_ns")):
         raise refused(
             NoSession,
             "no_session",
             asked=f'"{agent[:64]}" runs as a part of another graph without a session; nothing was executed',
-            enough="with authority.session(user=..., agent=...) around the outermost graph, "
-            "and DeputizeMiddleware() without authority= on its agents",
+            enough=f"{_SECURE} around the outermost graph, and DeputizeMiddleware() without authority= on its agents",
             hint="DeputizeMiddleware(authority=...) opens a session for an agent that is a whole graph, for no other",
         )
+
+
+def _key(config: Config) -> str | None:
+    thread = (config.get("configurable") or {}).get("thread_id")
+    return f"langgraph:{thread}" if thread else None
 
 
 def _no_user(agent: str) -> NoSession:
@@ -72,5 +119,7 @@ def _no_user(agent: str) -> NoSession:
         NoSession,
         "no_session",
         asked=f'subject= named no user for "{agent[:64]}"; nothing was executed',
-        enough="a subject= that returns a user whom the host has verified",
+        enough='an @auth.authenticate handler under "auth" in langgraph.json: it vouches for the user that '
+        "langgraph_user reads; or a subject= that returns whom your host has verified",
+        hint='Studio and `langgraph dev` have no user: there, and only there, subject=lambda config: "<your name>"',
     )
