@@ -18,7 +18,7 @@ from deputize.runtime import ambient_session, is_refusal
 from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer, parent_of, session_of
 from langchain_deputize.handler import make_ambient
 from langchain_deputize.handoffs import hand_off_of
-from langchain_deputize.roots import Root, Subject, outside, refuse_below
+from langchain_deputize.roots import Root, Subject, outside, refuse_second
 from langchain_deputize.runs import Run
 from langchain_deputize.tools import spec_of
 
@@ -130,7 +130,7 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         """No handler saw this run: the session is this middleware's to open, or there is none."""
         if self._root is None:
             raise outside(call.tool)
-        refuse_below(config, self._root.agent)
+        refuse_second(config, self._root.agent)
         session, of_thread = self._root.open(config)
         if not of_thread:  # nothing says when such a run ends: the session lives for this call
             stack.callback(session.close)

@@ -1,6 +1,7 @@
 """The root session where no `with` can stand: opened by what stands on an agent or a graph."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
@@ -16,6 +17,8 @@ Config = Mapping[str, Any] | RunnableConfig
 Subject = Callable[[dict[str, Any]], str | None]
 
 _BELOW: Final = "|"  # in a checkpoint namespace: a graph that runs as a part of another one
+_RUNTIME: Final = "__pregel_runtime"  # in `configurable`
+_REMEMBERED: Final = 4096  # runs
 _USER: Final = "langgraph_auth_user"
 _SERVER: Final = frozenset({"langgraph_request_id", "langgraph_auth_user_id", "assistant_id"})  # in `configurable`
 _SECURE: Final = "secure(graph, authority=..., agent=..., subject=langgraph_user)"
@@ -42,16 +45,21 @@ class Root:
         Raises NoSession where nobody vouches for a user; Denied, UnknownAgent and InvalidRequest as
         `Authority.session` does.
         """
-        user, key = self._user(config), _key(config)
-        return self._authority().session(agent=self.agent, user=user, key=key), key is not None
+        user, thread = self._user(config), _thread(config)
+        return self._session(self._authority(), user, thread), thread is not None
 
     async def aopen(self, config: Config) -> tuple[Session, bool]:
         """`open`, without blocking the loop."""
-        user, key = self._user(config), _key(config)
+        user, thread = self._user(config), _thread(config)
         authority = self.authority
         if not isinstance(authority, Authority):
             authority = await asyncio.to_thread(self._authority)
-        return await authority.asession(agent=self.agent, user=user, key=key), key is not None
+        opened = authority
+        return await opened.run(lambda: self._session(opened, user, thread)), thread is not None
+
+    def _session(self, authority: Authority, user: str, thread: str | None) -> Session:
+        key = f"langgraph:{thread}" if thread is not None else None
+        return authority.session(agent=self.agent, user=user, key=key)
 
     def _user(self, config: Config) -> str:
         user = self.subject(cast("dict[str, Any]", dict(config)))
@@ -93,25 +101,47 @@ def outside(tool: str) -> NoSession:
     )
 
 
-def refuse_below(config: Config, agent: str) -> None:
-    """Refuse a root for an agent that runs as a part of another graph. Raises NoSession.
+class _Roots:
+    """For which agent middleware opened the root of a graph's run. Only of the newest runs."""
+
+    def __init__(self) -> None:
+        self._agents: OrderedDict[int, tuple[object, str]] = OrderedDict()  # holds the run, so its id is not reused
+        self._lock = Lock()
+
+    def first(self, run: object, agent: str) -> str:
+        """The agent of the first root in this run: `agent` itself where there was none."""
+        with self._lock:
+            _, first = self._agents.setdefault(id(run), (run, agent))
+            self._agents.move_to_end(id(run))
+            while len(self._agents) > _REMEMBERED:
+                self._agents.popitem(last=False)
+            return first
+
+
+_ROOTS: Final = _Roots()
+
+
+def refuse_second(config: Config, agent: str) -> None:
+    """Refuse a root for an agent that runs as a part of another graph, or beside another root. Raises NoSession.
 
     No callback tells who handed on there: an agent that another one started would act as if the user had asked it,
     with its full rights, and outlive the one that it works for.
     """
-    if _BELOW in str((config.get("configurable") or {}).get("checkpoint_ns")):
+    configurable = config.get("configurable") or {}
+    run = getattr(configurable.get(_RUNTIME), "control", None)  # one object for all of a run
+    if run is None or _BELOW in str(configurable.get("checkpoint_ns")) or _ROOTS.first(run, agent) != agent:
         raise refused(
             NoSession,
             "no_session",
-            asked=f'"{agent[:64]}" runs as a part of another graph without a session; nothing was executed',
+            asked=f'"{agent[:64]}" runs in a graph with other agents and without a session; nothing was executed',
             enough=f"{_SECURE} around the outermost graph, and DeputizeMiddleware() without authority= on its agents",
             hint="DeputizeMiddleware(authority=...) opens a session for an agent that is a whole graph, for no other",
         )
 
 
-def _key(config: Config) -> str | None:
+def _thread(config: Config) -> str | None:
     thread = (config.get("configurable") or {}).get("thread_id")
-    return f"langgraph:{thread}" if thread else None
+    return str(thread) if thread else None
 
 
 def _no_user(agent: str) -> NoSession:
