@@ -12,17 +12,25 @@ from langchain_deputize.handler import DeputizeCallbackHandler
 if TYPE_CHECKING:
     from langchain_deputize.auth import DeputizeAuth as DeputizeAuth
     from langchain_deputize.middleware import DeputizeMiddleware as DeputizeMiddleware
+    from langchain_deputize.roots import langgraph_user as langgraph_user
+    from langchain_deputize.securing import coverage as coverage
+    from langchain_deputize.securing import secure as secure
     from langchain_deputize.sessions import current_access as current_access
     from langchain_deputize.sessions import current_session as current_session
     from langchain_deputize.sessions import session_config as session_config
     from langchain_deputize.tools import secure_tool as secure_tool
     from langchain_deputize.tools import secure_tools as secure_tools
+    from langchain_deputize.walking import Coverage as Coverage
 
 _NAMES = {
+    "Coverage": "langchain_deputize.walking",
     "DeputizeAuth": "langchain_deputize.auth",
     "DeputizeMiddleware": "langchain_deputize.middleware",
+    "coverage": "langchain_deputize.securing",
     "current_access": "langchain_deputize.sessions",
     "current_session": "langchain_deputize.sessions",
+    "langgraph_user": "langchain_deputize.roots",
+    "secure": "langchain_deputize.securing",
     "secure_tool": "langchain_deputize.tools",
     "secure_tools": "langchain_deputize.tools",
     "session_config": "langchain_deputize.sessions",

@@ -17,7 +17,6 @@ from deputize.runtime import (
     ambient_session,
     answer_for_model,
     is_refusal,
-    no_session,
     refused,
     tool_call,
 )
@@ -25,6 +24,7 @@ from langchain_deputize.binding import ended, note_unnamed
 from langchain_deputize.commands import hands_off, suspends
 from langchain_deputize.handoffs import HandOffTool, hand_off_of
 from langchain_deputize.marks import Mark, marked, marking
+from langchain_deputize.roots import outside
 from langchain_deputize.runs import RUNS, Run, session_at
 
 LOG: Final = logging.getLogger("langchain_deputize")
@@ -70,7 +70,7 @@ def session_of(call: Call) -> Session:
         note_unnamed(call.parent, call.tool, call.call_id, error)
         raise
     if session is None:
-        raise no_session(f'tool "{call.tool[:64]}" was called outside a delegated session; nothing was executed')
+        raise outside(call.tool)
     return session
 
 

@@ -59,6 +59,11 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         make_ambient()
 
     @property
+    def has_session(self) -> bool:
+        """Whether it was given the root of what runs under it."""
+        return self._session is not None
+
+    @property
     def ignore_retry(self) -> bool:
         """Retries are runs of their own."""
         return True

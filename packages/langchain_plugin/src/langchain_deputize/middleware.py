@@ -3,7 +3,6 @@
 import types
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from threading import Lock
 from typing import Any, Self, cast
 
 from langchain.agents.middleware import AgentMiddleware
@@ -15,12 +14,12 @@ from langgraph.types import Command
 
 from deputize import Authority, Session
 from deputize.errors import ConfigurationError, DeputizeError
-from deputize.runtime import is_refusal, no_session
+from deputize.runtime import ambient_session, is_refusal
 from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer, parent_of, session_of
 from langchain_deputize.handler import make_ambient
 from langchain_deputize.handoffs import hand_off_of
+from langchain_deputize.roots import Root, Subject, outside, refuse_second
 from langchain_deputize.runs import Run
-from langchain_deputize.threads import root_of
 from langchain_deputize.tools import spec_of
 
 Result = ToolMessage | Command[Any]
@@ -32,8 +31,8 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
     Its `wrap_tool_call` and `awrap_tool_call` may also be given to a `ToolNode` of your own.
 
     Args:
-        authority: With `agent` and `subject`, where no `with` can stand: the session is opened here. An Authority,
-            or the path of its configuration.
+        authority: With `agent` and `subject`, where no `with` can stand and this agent is the whole graph: the
+            session is opened here. An Authority, or the path of its configuration. Prefer `secure(graph)`.
         agent: The agent that this middleware is put on.
         subject: The user, from the RunnableConfig; None refuses.
         on_denied: "message" (the model reads code, policy and reference) | "raise".
@@ -53,7 +52,7 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         *,
         authority: Authority | str | None = None,
         agent: str | None = None,
-        subject: Callable[[dict[str, Any]], str | None] | None = None,
+        subject: Subject | None = None,
         on_denied: str = "message",
         hide_denied_tools: bool = False,  # noqa: ARG002  # chose the class
         persona_key: str | None = None,
@@ -65,13 +64,14 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         if (authority is None) is not (agent is None) or (authority is None) is not (subject is None):
             raise ConfigurationError("authority, agent and subject are given together or not at all", key="authority")
         self.tools = ()
-        self._authority = authority
-        self._agent = agent
-        self._subject = subject
+        self._root = (
+            Root(authority, agent, subject)
+            if authority is not None and agent is not None and subject is not None
+            else None
+        )
         self._raise = on_denied == "raise"
         self._persona_key = persona_key
         self._handoffs = dict(handoffs or {})
-        self._opening = Lock()
         make_ambient()
 
     @property
@@ -117,33 +117,24 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         return answer(call, error)
 
     def _session(self, request: ToolCallRequest, call: Call, stack: ExitStack) -> Session:
-        seen = call.parent is not None
-        session = session_of(call) if seen else self._root(dict(request.runtime.config), call, stack)
+        if call.parent is not None or ambient_session() is not None:
+            session = session_of(call)
+        else:
+            session = self._opened(call, request.runtime.config, stack)
         persona = _member(request.state, self._persona_key)
         if persona is None or persona == session.name:
             return session
         return session.delegate(persona, key=f"persona:{persona}")
 
-    def _root(self, config: dict[str, Any], call: Call, stack: ExitStack) -> Session:
+    def _opened(self, call: Call, config: Mapping[str, Any], stack: ExitStack) -> Session:
         """No handler saw this run: the session is this middleware's to open, or there is none."""
-        user = self._subject(config) if self._subject is not None else None
-        if self._authority is None or self._agent is None or user is None:
-            raise no_session(f'tool "{call.tool[:64]}" was called outside a delegated session; nothing was executed')
-        thread = (config.get("configurable") or {}).get("thread_id")
-        authority = self._open_authority(self._authority)
-        if thread:
-            return root_of(authority, agent=self._agent, user=user, thread=str(thread))
-        session = authority.session(agent=self._agent, user=user)
-        stack.callback(session.close)  # nothing says when such a run ends: the session lives for this call
+        if self._root is None:
+            raise outside(call.tool)
+        refuse_second(config, self._root.agent)
+        session, of_thread = self._root.open(config)
+        if not of_thread:  # nothing says when such a run ends: the session lives for this call
+            stack.callback(session.close)
         return session
-
-    def _open_authority(self, authority: Authority | str) -> Authority:
-        if isinstance(authority, Authority):
-            return authority
-        with self._opening:
-            if not isinstance(self._authority, Authority):
-                self._authority = Authority.open(authority)
-            return self._authority
 
 
 def _call_of(request: ToolCallRequest) -> Call:

@@ -93,6 +93,11 @@ def spec_of(tool: BaseTool) -> Spec:
     return tool._deputize if isinstance(tool, _Guarded) else Spec()  # noqa: SLF001  # ours
 
 
+def is_guarded(tool: BaseTool) -> bool:
+    """Whether `secure_tool` made it."""
+    return isinstance(tool, _Guarded)
+
+
 def _is_langchains(kind: type[BaseTool], method: str) -> bool:
     owner = next(base for base in kind.__mro__ if method in vars(base))
     return owner.__module__.startswith("langchain_core.")
