@@ -11,6 +11,7 @@ from langchain_deputize.handler import DeputizeCallbackHandler
 
 if TYPE_CHECKING:
     from langchain_deputize.auth import DeputizeAuth as DeputizeAuth
+    from langchain_deputize.delivery import Undeliverable as Undeliverable
     from langchain_deputize.middleware import DeputizeMiddleware as DeputizeMiddleware
     from langchain_deputize.sessions import current_access as current_access
     from langchain_deputize.sessions import current_session as current_session
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "DeputizeAuth": "langchain_deputize.auth",
     "DeputizeMiddleware": "langchain_deputize.middleware",
+    "Undeliverable": "langchain_deputize.delivery",
     "current_access": "langchain_deputize.sessions",
     "current_session": "langchain_deputize.sessions",
     "secure_tool": "langchain_deputize.tools",
