@@ -24,7 +24,7 @@ from langchain_deputize.binding import (
 )
 from langchain_deputize.commands import hands_off
 from langchain_deputize.marks import marked
-from langchain_deputize.runs import RUNS, Kind, Run, innermost, session_at
+from langchain_deputize.runs import RUNS, Kind, Run, innermost, node_around, session_at
 
 HANDOFF: Final = "__handoff_destination"  # metadata of langgraph-supervisor's and langgraph-swarm's hand-off tools
 _STEP: Final = "graph:step:"  # tag of the task of a graph
@@ -220,6 +220,8 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         if metadata:
             run.label = _text(metadata.get("lc_agent_name"))
             run.where = _text(metadata.get("langgraph_node"))
+        if run.where is None:  # LangGraph 1.2.0 drops it where a call has callbacks of its own
+            run.where = node_around(parent)
         if parent is None:
             run.base = innermost(self._session, ambient_session())
             run.teller = _teller()
