@@ -12,6 +12,8 @@ from langchain_deputize.handler import DeputizeCallbackHandler
 if TYPE_CHECKING:
     from langchain_deputize.auth import DeputizeAuth as DeputizeAuth
     from langchain_deputize.delivery import Undeliverable as Undeliverable
+    from langchain_deputize.mcp import mcp_interceptor as mcp_interceptor
+    from langchain_deputize.mcp import secure_mcp_session as secure_mcp_session
     from langchain_deputize.middleware import DeputizeMiddleware as DeputizeMiddleware
     from langchain_deputize.sessions import current_access as current_access
     from langchain_deputize.sessions import current_session as current_session
@@ -25,6 +27,8 @@ _NAMES = {
     "Undeliverable": "langchain_deputize.delivery",
     "current_access": "langchain_deputize.sessions",
     "current_session": "langchain_deputize.sessions",
+    "mcp_interceptor": "langchain_deputize.mcp",
+    "secure_mcp_session": "langchain_deputize.mcp",
     "secure_tool": "langchain_deputize.tools",
     "secure_tools": "langchain_deputize.tools",
     "session_config": "langchain_deputize.sessions",

@@ -8,6 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from weakref import WeakSet
 
 from langchain_core.tools import BaseTool
 
@@ -15,10 +16,12 @@ from deputize import ToolCall
 from deputize.errors import Denied
 from deputize.runtime import refused
 from langchain_deputize.auth import DeputizeAuth
+from langchain_deputize.handles import same_origin
 
 LOCAL: Final = "urn:deputize:tools"  # the resource `local`: the agent's own process, for which there is no token
 ADAPTERS: Final = ("langchain_mcp_adapters.", "langchain.mcp.")
 _HTTP: Final = frozenset({"http", "sse", "streamable_http", "streamable-http"})  # transports that have headers
+_CARRIES_NONE: Final = "its MCP connection would not carry the token of the call; nothing was sent"
 
 Function = Callable[..., Any]
 
@@ -29,29 +32,51 @@ class Undeliverable(Denied):
     default_code = "undeliverable"
 
 
-def check_delivery(tool: BaseTool | None, call: ToolCall) -> None:
-    """Raise Undeliverable where `tool` was made by an MCP adapter and its calls would go out without their token."""
+class Delivers:
+    """What `mcp_interceptor` and `secure_mcp_session` put into a connection: it delivers, or it refuses."""
+
+
+_BY_HEADER: Final[WeakSet[ToolCall]] = WeakSet()
+
+
+def delivers(tool: BaseTool | None, call: ToolCall) -> bool:
+    """Whether `tool` was made by an MCP adapter and its connection will carry the token of `call`, which it needs.
+
+    Raises Undeliverable where it needs one and the call would go out without.
+    """
     function = mcp_function(tool) if tool is not None else None
     if function is None or call.resource == LOCAL:
-        return
-    held = _closure(function)
-    if _authenticates(held.get("connection")) and held.get("session") is None:
-        return
-    if isinstance(getattr(getattr(held.get("client"), "transport", None), "auth", None), DeputizeAuth):
-        return
-    raise undeliverable(call)
+        return False
+    held = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
+    if held.get("client") is not None:
+        delivered = _client_delivers(held, call)
+    elif held.get("session") is not None:
+        delivered = isinstance(held["session"], Delivers)
+    else:
+        delivered = _connection_delivers(held, call)
+    if not delivered:  # also of a release that holds other things than these
+        raise undeliverable(call)
+    return True
 
 
-def undeliverable(call: ToolCall) -> Undeliverable:
+def may_set_headers(call: ToolCall | None) -> bool:
+    """Whether `delivers` saw where the headers go that are set for this call."""
+    return call is not None and call in _BY_HEADER
+
+
+def undeliverable(
+    call: ToolCall | None, why: str = "its MCP connection would not carry the token of the call"
+) -> Denied:
     """What is raised, with what would be enough."""
+    what, where = (call.tool, call.resource) if call is not None else ("an MCP tool", "another place")
     return refused(
         Undeliverable,
         "undeliverable",
-        asked=f'"{call.tool[:64]}" acts at {call.resource[:128]}, and its MCP connection would not carry the token of '
-        "the call; nothing was sent",
-        enough="DeputizeAuth() as auth= of the MCP connection",
+        asked=f'"{what[:64]}" acts at {where[:128]}, and {why}',
+        enough="auth=DeputizeAuth() in the MCP connection; with langchain-mcp-adapters also mcp_interceptor() as the "
+        "last of tool_interceptors, and for a session that stays open secure_mcp_session() around it",
         hint="a tool that needs no token is one of the agent's own process: [agents.<name>] use.local",
-        reference=call.call_id or "",
+        reference=(call.call_id or "") if call is not None else "",
     )
 
 
@@ -65,14 +90,35 @@ def mcp_function(tool: BaseTool) -> Function | None:
     return None
 
 
-def _closure(function: Function) -> Mapping[str, object]:
-    """What the adapter's function holds. Of a release that holds other things nothing is found, and it is refused."""
-    return inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
+def _client_delivers(held: Mapping[str, Any], call: ToolCall) -> bool:
+    """A FastMCP client, or a group of them, in which a tool is called by the name of its server and its own."""
+    client = held["client"]
+    members = getattr(client, "clients", None)
+    if members is None:
+        return _transport_delivers(getattr(client, "transport", None), call)
+    name = str(getattr(held.get("tool"), "name", ""))
+    concerned = [member for server, member in members.items() if name.startswith(f"{server}_")]
+    return bool(concerned) and all(_transport_delivers(member.transport, call) for member in concerned)
 
 
-def _authenticates(connection: object) -> bool:
-    return (
-        isinstance(connection, Mapping)
-        and connection.get("transport") in _HTTP
-        and isinstance(connection.get("auth"), DeputizeAuth)
-    )
+def _transport_delivers(transport: object, call: ToolCall) -> bool:
+    goes_there = same_origin(str(getattr(transport, "url", "")), call.resource)
+    return goes_there and isinstance(getattr(transport, "auth", None), DeputizeAuth)
+
+
+def _connection_delivers(held: Mapping[str, Any], call: ToolCall) -> bool:
+    """A connection for each call. The interceptor's header goes out beside the connection's own headers."""
+    connection = held.get("connection")
+    if not isinstance(connection, Mapping) or connection.get("transport") not in _HTTP:
+        return False
+    if not same_origin(str(connection.get("url", "")), call.resource):
+        return False
+    auth = connection.get("auth")
+    if isinstance(auth, DeputizeAuth):
+        return True
+    interceptors = held.get("tool_interceptors") or ()
+    others = auth is not None or "authorization" in {str(name).lower() for name in connection.get("headers") or ()}
+    if others or not interceptors or not isinstance(interceptors[-1], Delivers):
+        return False
+    _BY_HEADER.add(call)
+    return True

@@ -23,7 +23,7 @@ from deputize.runtime import (
 )
 from langchain_deputize.binding import ended, note_unnamed
 from langchain_deputize.commands import hands_off
-from langchain_deputize.delivery import check_delivery
+from langchain_deputize.delivery import delivers
 from langchain_deputize.handoffs import HandOffTool, hand_off_of
 from langchain_deputize.marks import Mark, marked, marking
 from langchain_deputize.runs import RUNS, Run, session_at
@@ -106,7 +106,8 @@ class Guard:
     def __enter__(self) -> Self:
         entered = self._scope.__enter__()
         try:
-            check_delivery(self._tool, entered)
+            if delivers(self._tool, entered):
+                entered.access()  # a refusal is told here, not in the midst of the connection
         except DeputizeError as error:
             self._scope.__exit__(type(error), error, error.__traceback__)
             raise
@@ -122,7 +123,8 @@ class Guard:
     async def __aenter__(self) -> Self:
         entered = await self._scope.__aenter__()
         try:
-            check_delivery(self._tool, entered)
+            if delivers(self._tool, entered):
+                await entered.session.authority.run(entered.access)
         except DeputizeError as error:
             await self._scope.__aexit__(type(error), error, error.__traceback__)
             raise
