@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from langchain_deputize.mcp import mcp_interceptor as mcp_interceptor
     from langchain_deputize.mcp import secure_mcp_session as secure_mcp_session
     from langchain_deputize.middleware import DeputizeMiddleware as DeputizeMiddleware
+    from langchain_deputize.remote import DeputizeRemoteGraph as DeputizeRemoteGraph
     from langchain_deputize.sessions import current_access as current_access
     from langchain_deputize.sessions import current_session as current_session
     from langchain_deputize.sessions import session_config as session_config
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "DeputizeAuth": "langchain_deputize.auth",
     "DeputizeMiddleware": "langchain_deputize.middleware",
+    "DeputizeRemoteGraph": "langchain_deputize.remote",
     "Undeliverable": "langchain_deputize.delivery",
     "current_access": "langchain_deputize.sessions",
     "current_session": "langchain_deputize.sessions",
