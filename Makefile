@@ -36,6 +36,7 @@ lock: .venv/bin/uv
 	$(BIN)/uv lock --no-config -q
 	$(BIN)/uv export --frozen --all-groups --no-emit-workspace --no-annotate --no-header -q -o requirements.lock
 	$(BIN)/python -m tools.lockfile
+	$(BIN)/python -m tools.environments
 
 clean:
 	rm -rf .venv dist

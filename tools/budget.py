@@ -14,7 +14,11 @@ DEEP_LIMIT = 20 * 60  # seconds; a deep piece that needs more is two pieces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """One pytest process. `seconds` is what it should take on 2 cores; `env` is added to its environment."""
+    """One pytest process. `seconds` is what it should take on 2 cores; `env` is added to its environment.
+
+    `lock`: it runs in the environment made of that lock of `tests/locks`. A deep piece with one runs the tests that are
+    not deep: what `make test` runs, or could not run, against other releases.
+    """
 
     name: str
     paths: tuple[str, ...]
@@ -22,6 +26,7 @@ class Suite:
     workers: int = 0
     may_be_empty: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
+    lock: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ CHECKS: dict[str, Sequence[str] | Findings] = {
     "lint": [str(BIN / "ruff"), "check", "--quiet", "--output-format=concise", "."],
     "format": [str(BIN / "ruff"), "format", "--check", "--output-format=concise", "."],
     "lines": [str(BIN / "loq"), "check", "--no-cache"],
-    "lock": pins.findings,
+    "lock": pins.all_findings,
     "environment": [str(BIN / "uv"), "pip", "check", "--quiet", "--offline"],
     "hosts": hygiene.registry_hosts,
     "secrets": hygiene.secrets,

@@ -53,10 +53,15 @@ def recorded(lock: Path = LOCK) -> str | None:
 
 def stamp(lock: Path = LOCK, root: Path = ROOT) -> None:
     """Write the digest into the lock's first line, in place of an older one."""
+    mark(lock, digest(root))
+
+
+def mark(lock: Path, made_from: str) -> None:
+    """Write `made_from`, a digest, into a lock's first line, in place of an older one."""
     text = lock.read_text(encoding="utf-8")
     if text.startswith(MARK):
         text = text.partition("\n")[2]
-    lock.write_text(f"{MARK}{digest(root)}\n{text}", encoding="utf-8")
+    lock.write_text(f"{MARK}{made_from}\n{text}", encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:

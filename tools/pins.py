@@ -1,4 +1,4 @@
-"""Checks `requirements.lock` offline: made from these pyprojects, pinned, hashed, hostless, and installed."""
+"""Checks the locks offline: made from these pyprojects, pinned, hashed, hostless, and, the main one, installed."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,6 +8,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tools import environments
 from tools.lockfile import LOCK, digest, inputs, recorded
 from tools.tree import ROOT
 
@@ -15,13 +16,30 @@ _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 
 
 def findings(root: Path = ROOT, lock: Path = LOCK, *, installed: bool = True) -> list[str]:
-    """All that is wrong with the lock; with `installed`, also where the environment differs from it."""
+    """All that is wrong with the main lock; with `installed`, also where the environment differs from it."""
     text = lock.read_text(encoding="utf-8")
     pins = entries(text)
     found = [*_shape(text, pins), *_unmet(root, pins)]
     if recorded(lock) != digest(root):
         found.append("a pyproject changed after the lock was made: run `make lock`")
     return [*found, *_differing(pins)] if installed else found
+
+
+def all_findings() -> list[str]:
+    """All that is wrong with the main lock, with what is installed, and with the locks of the tests' environments."""
+    return [*findings(), *(f"{name}: {found}" for name in environments.names() for found in findings_of(name))]
+
+
+def findings_of(name: str, root: Path = ROOT) -> list[str]:
+    """All that is wrong with one lock of `tests/locks`."""
+    lock = environments.lock_of(name, root)
+    if not lock.exists():
+        return ["there is no lock: run `make lock`"]
+    text = lock.read_text(encoding="utf-8")
+    found = list(_shape(text, entries(text)))
+    if recorded(lock) != environments.digest(name, root):
+        found.append("what it is made from changed: run `make lock`")
+    return found
 
 
 def entries(text: str) -> dict[str, list[Requirement]]:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools import environments
 from tools.budget import DEEP_LIMIT, Budget, Suite, load
 from tools.tree import ROOT
 
@@ -123,9 +124,10 @@ def _pytest(suite: Suite, folder: Path, result: Result, *, deep: bool) -> int | 
     """The exit status, or None if it had to be stopped."""
     limit = _limit(suite, deep=deep)
     paths = [path for path in suite.paths if (ROOT / path).exists()]
-    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    python = sys.executable if suite.lock is None else str(environments.python(suite.lock))
+    command = [python, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     command += ["-q", "--tb=short", "-p", "no:cacheprovider", "-p", "tools.tally"]
-    command += ["-m", "deep" if deep else "not deep", "--durations=10", "--durations-min=1"]
+    command += ["-m", "deep" if deep and suite.lock is None else "not deep", "--durations=10", "--durations-min=1"]
     command += ["-o", f"faulthandler_timeout={limit}"]
     command += ["-n", str(suite.workers), "--dist=worksteal"] if suite.workers else []
     log = folder / "output"

@@ -1,11 +1,11 @@
-"""requirements.lock: pinned, hashed, without a URL, and made from the pyprojects that stand beside it."""
+"""requirements.lock and those of tests/locks: pinned, hashed, without a URL, made from what stands beside them."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tools import lockfile, pins
+from tools import environments, lockfile, pins
 from tools.tree import ROOT
 
 
@@ -18,6 +18,7 @@ def copied(tmp_path: Path) -> Path:
         shutil.copy(path, target)
     shutil.copy(lockfile.LOCK, tmp_path / "requirements.lock")
     lockfile.stamp(tmp_path / "requirements.lock", tmp_path)
+    shutil.copytree(ROOT / environments.FOLDER, tmp_path / environments.FOLDER)
     return tmp_path
 
 
@@ -82,3 +83,36 @@ def test_a_lock_that_was_edited_by_hand_is_noticed(copied: Path, old: str, new: 
     else:
         _edit(lock, old, new)
     assert _findings(copied) != []
+
+
+@pytest.mark.parametrize("name", environments.names())
+def test_a_lock_of_another_environment_is_the_one_of_its_wishes(name: str) -> None:
+    assert pins.findings_of(name) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("tests/locks/floor.in", "langgraph==1.2.0", "langgraph==1.2.1"),
+        ("tests/locks/common.in", "pytest>=9.2", "pytest>=9.3"),
+        ("packages/langchain_plugin/pyproject.toml", '"langgraph>=1.2,<2"', '"langgraph>=1.1,<2"'),
+        ("tests/locks/floor.lock", "langgraph==", "langgraph>="),
+        ("tests/locks/floor.lock", "langgraph==", "# https://index.example/simple\nlanggraph=="),
+        ("tests/locks/floor.lock", "    --hash=sha256:", "    --hash=md5:"),
+    ],
+    ids=["its wishes", "the common wishes", "a package's dependencies", "not pinned", "a url", "no hash"],
+)
+def test_a_change_that_the_lock_of_another_environment_does_not_know_is_noticed(
+    copied: Path, file: str, old: str, new: str
+) -> None:
+    if "hash" in old:
+        text = (copied / file).read_text(encoding="utf-8")
+        (copied / file).write_text(text.replace(old, new), encoding="utf-8")
+    else:
+        _edit(copied / file, old, new)
+    assert len(pins.findings_of("floor", copied)) >= 1
+
+
+def test_wishes_without_a_lock_are_noticed(copied: Path) -> None:
+    (copied / "tests/locks/floor.lock").unlink()
+    assert len(pins.findings_of("floor", copied)) == 1

@@ -1,11 +1,12 @@
 """The test runner: what fails a suite, and what the last line says."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from tools import suites
+from tools import environments, suites
 from tools.budget import Budget, Suite, load
 
 LEAN = "-p no:hypothesispytest -p no:anyio -p no:xdist -p no:xdist.looponfail"  # half the time of a start
@@ -106,6 +107,21 @@ def test_a_suite_that_dies_before_it_can_count_fails(tmp_path: Path) -> None:
 def test_deep_runs_the_deep_tests_alone(tmp_path: Path) -> None:
     result = suites.run(_suite(tmp_path, MIXED), _budget(), deep=True)
     assert (result.passed, result.failed, result.skipped) == (1, 0, 0), result.output
+
+
+def test_a_suite_with_a_lock_runs_what_is_not_deep_in_the_environment_of_that_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def python(name: str) -> Path:
+        asked.append(name)
+        return Path(sys.executable)
+
+    monkeypatch.setattr(environments, "python", python)
+    text = "import pytest\n\ndef test_a(): ...\n\n@pytest.mark.deep\ndef test_b():\n    assert False\n"
+    result = suites.run(_suite(tmp_path, text, lock="other"), _budget(), deep=True)
+    assert (result.passed, result.failed, asked) == (1, 0, ["other"]), result.output
 
 
 def test_the_last_line_is_the_sum_and_a_suite_that_failed_by_itself_counts_as_one(

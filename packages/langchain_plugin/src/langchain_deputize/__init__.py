@@ -11,7 +11,11 @@ from langchain_deputize.handler import DeputizeCallbackHandler
 
 if TYPE_CHECKING:
     from langchain_deputize.auth import DeputizeAuth as DeputizeAuth
+    from langchain_deputize.delivery import Undeliverable as Undeliverable
+    from langchain_deputize.mcp import mcp_interceptor as mcp_interceptor
+    from langchain_deputize.mcp import secure_mcp_session as secure_mcp_session
     from langchain_deputize.middleware import DeputizeMiddleware as DeputizeMiddleware
+    from langchain_deputize.remote import DeputizeRemoteGraph as DeputizeRemoteGraph
     from langchain_deputize.roots import langgraph_user as langgraph_user
     from langchain_deputize.securing import coverage as coverage
     from langchain_deputize.securing import secure as secure
@@ -26,11 +30,15 @@ _NAMES = {
     "Coverage": "langchain_deputize.walking",
     "DeputizeAuth": "langchain_deputize.auth",
     "DeputizeMiddleware": "langchain_deputize.middleware",
+    "DeputizeRemoteGraph": "langchain_deputize.remote",
+    "Undeliverable": "langchain_deputize.delivery",
     "coverage": "langchain_deputize.securing",
     "current_access": "langchain_deputize.sessions",
     "current_session": "langchain_deputize.sessions",
     "langgraph_user": "langchain_deputize.roots",
+    "mcp_interceptor": "langchain_deputize.mcp",
     "secure": "langchain_deputize.securing",
+    "secure_mcp_session": "langchain_deputize.mcp",
     "secure_tool": "langchain_deputize.tools",
     "secure_tools": "langchain_deputize.tools",
     "session_config": "langchain_deputize.sessions",

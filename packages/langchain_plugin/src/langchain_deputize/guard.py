@@ -22,6 +22,7 @@ from deputize.runtime import (
 )
 from langchain_deputize.binding import ended, note_unnamed
 from langchain_deputize.commands import hands_off, suspends
+from langchain_deputize.delivery import delivers
 from langchain_deputize.handoffs import HandOffTool, hand_off_of
 from langchain_deputize.marks import Mark, marked, marking
 from langchain_deputize.roots import outside
@@ -89,6 +90,7 @@ class Guard:
             names=names,
         )
         self._call = call
+        self._tool = tool
         self._scope: CallScope = tool_call(
             call.known_as,
             args=call.args,
@@ -102,7 +104,13 @@ class Guard:
         self._marking = marking(self._mark)
 
     def __enter__(self) -> Self:
-        self._scope.__enter__()
+        entered = self._scope.__enter__()
+        try:
+            if delivers(self._tool, entered):
+                entered.access()  # a refusal is told here, not in the midst of the connection
+        except DeputizeError as error:
+            self._scope.__exit__(type(error), error, error.__traceback__)
+            raise
         self._marking.__enter__()
         return self
 
@@ -113,7 +121,13 @@ class Guard:
         self._scope.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
+        entered = await self._scope.__aenter__()
+        try:
+            if delivers(self._tool, entered):
+                await entered.session.authority.run(entered.access)
+        except DeputizeError as error:
+            await self._scope.__aexit__(type(error), error, error.__traceback__)
+            raise
         self._marking.__enter__()
         return self
 

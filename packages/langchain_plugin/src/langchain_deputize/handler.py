@@ -25,7 +25,7 @@ from langchain_deputize.binding import (
 from langchain_deputize.commands import hands_off
 from langchain_deputize.marks import marked
 from langchain_deputize.places import number
-from langchain_deputize.runs import RUNS, Kind, Run, innermost, session_at
+from langchain_deputize.runs import RUNS, Kind, Run, innermost, node_around, session_at
 
 HANDOFF: Final = "__handoff_destination"  # metadata of langgraph-supervisor's and langgraph-swarm's hand-off tools
 _STEP: Final = "graph:step:"  # tag of the task of a graph
@@ -233,6 +233,8 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
             run.thread = _text(metadata.get("thread_id"))
             path = metadata.get("langgraph_path")
             run.pushed = isinstance(path, list | tuple) and _PUSH in path[:1]
+        if run.where is None:  # LangGraph 1.2.0 drops it where a call has callbacks of its own
+            run.where = node_around(parent)
         if parent is None:
             run.base = innermost(self._session, ambient_session())
             run.teller = _teller()

@@ -117,7 +117,7 @@ class RunTree:
     def left_over(self, run: Run) -> list[Run]:
         """What still goes on below a run without parent that has ended, innermost first.
 
-        Before langchain-core 1.8 no end is told of a tool that was cancelled.
+        Before langchain-core 1.7.5 no end is told of a tool that was cancelled.
         """
         with self.lock:
             left = list(reversed(run.open.values()))
@@ -212,3 +212,10 @@ def node_of(run: Run, graph: Run) -> str:
     while run.parent is not None and run.parent is not graph:
         run = run.parent
     return run.name
+
+
+def node_around(run: Run | None) -> str | None:
+    """The node of the nearest graph that `run`, itself included, happens in; also beyond a tool."""
+    while run is not None and not run.task:
+        run = run.parent
+    return run.name if run is not None else None

@@ -6,7 +6,7 @@ from deputize.runtime import ambient_session, current_call, no_session
 from langchain_deputize.handler import DeputizeCallbackHandler
 from langchain_deputize.runs import RUNS, session_at
 
-__all__ = ["current_access", "current_session", "session_config"]
+__all__ = ["acurrent_access", "current_access", "current_session", "session_config"]
 
 
 def current_session() -> Session:
@@ -28,12 +28,25 @@ def current_access(resource: str | None = None) -> Access:
     `resource` (alias or URL) may be left out where the tool lives at one. Raises NoSession outside a guarded tool
     call, also in another agent that such a call runs; Denied where the call's scopes do not reach.
     """
+    _check_whose()
+    return deputize_runtime.current_access(resource)
+
+
+async def acurrent_access(resource: str | None = None) -> Access:
+    """`current_access`, without blocking the loop."""
+    _check_whose()
+    call = current_call()
+    if call is None:
+        return deputize_runtime.current_access(resource)  # raises
+    return await call.session.authority.run(lambda: call.access(resource))
+
+
+def _check_whose() -> None:
     call, run = current_call(), RUNS.enclosing(None)
     if call is not None and run is not None:
         session = session_at(run)
         if session is None or session.id != call.session.id:
             raise no_session("the tool call that is running is another agent's; nothing was issued")
-    return deputize_runtime.current_access(resource)
 
 
 def session_config(session: Session, **configurable: object) -> dict[str, object]:
