@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, ToolRetryMiddleware
+from langchain.agents.structured_output import ToolStrategy
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, InjectedToolArg, tool
@@ -15,6 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
+from pydantic import BaseModel
 
 from langchain_deputize.testing import calls
 from packages.langchain_plugin.tests.watch import ADD, Watch, add, said, scripted
@@ -142,6 +144,19 @@ def test_an_argument_that_middleware_injects_does_not_reach_the_tool(invoke: Inv
 
     invoke(scripted("solo", calls(("look", {}, "l1")), tools=[look], middleware=[Injects()]))
     assert got == ["none"]
+
+
+def test_a_tool_that_stands_for_structured_output_is_asked_of_nobody_and_told_to_nobody(invoke: Invoke) -> None:
+    class Answer(BaseModel):
+        """An answer."""
+
+        text: str
+
+    watch, around = Watch(), Around()
+    turn = calls(("Answer", {"text": "42"}, "s1"))
+    graph = scripted("solo", turn, middleware=[around], response_format=ToolStrategy(Answer))
+    assert invoke(graph, callbacks=[watch])["structured_response"] == Answer(text="42")
+    assert (around.asked, watch.of("tool")) == ([], [])
 
 
 def test_a_tool_node_takes_the_same_wraps(invoke: Invoke) -> None:

@@ -88,8 +88,7 @@ def test_the_run_of_a_named_agent_bears_its_label_in_every_shape_and_is_no_task(
 
 
 def test_deepagents_label_the_main_agent_and_its_sub_agents_and_a_compiled_one_as_it_was_listed() -> None:
-    from deepagents import create_deep_agent
-
+    deepagents = pytest.importorskip("deepagents")  # the oldest LangChain that we support has none
     tasks = calls(*(("task", {"description": "?", "subagent_type": n}, n) for n in ("analyst", "compiled")))
     sub: Any = {
         "name": "analyst",
@@ -99,7 +98,7 @@ def test_deepagents_label_the_main_agent_and_its_sub_agents_and_a_compiled_one_a
         "model": ScriptedModel(steps=["counted"]),
     }
     compiled: Any = {"name": "compiled", "description": "c", "runnable": scripted("inside", ADD)}
-    deep = create_deep_agent(
+    deep = deepagents.create_deep_agent(
         model=ScriptedModel(steps=[tasks, "done"]), tools=[add], name="deep", subagents=[sub, compiled]
     )
     watch = watched(deep)

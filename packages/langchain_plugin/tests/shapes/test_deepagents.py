@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from deepagents import create_deep_agent
+import pytest
 from langchain_core.tools import tool
 
 from langchain_deputize import DeputizeMiddleware
 from langchain_deputize.testing import ScriptedModel, calls
 from packages.langchain_plugin.tests.shapes.kit import ONE, Stage, add, agent
+
+deepagents = pytest.importorskip("deepagents")  # the oldest LangChain that we support has none
 
 Build = Callable[..., Stage]
 TASKS = calls(
@@ -38,7 +40,7 @@ def deep(*steps: Any, analyst: list[Any]) -> Any:
         "middleware": [guard],
     }
     compiled: Any = {"name": "compiled", "description": "Sums.", "runnable": agent("inside", ONE)}
-    return create_deep_agent(
+    return deepagents.create_deep_agent(
         model=ScriptedModel(steps=[*steps, "done"]),
         tools=[add],
         name="deep",
