@@ -6,7 +6,8 @@ import pickle  # noqa: TID251  # what others may try
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import langsmith
 import pytest
@@ -19,6 +20,13 @@ from langchain_core.tools import tool
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.config import get_store, get_stream_writer
+from langgraph.store.memory import InMemoryStore
+from langgraph.store.sqlite import SqliteStore
+from langgraph.store.sqlite.aio import AsyncSqliteStore
+from langgraph.types import StreamMode
 
 from deputize import Authority
 from deputize.runtime import ambient_session, current_call
@@ -100,10 +108,13 @@ class Listening(ScriptedModel):
         return super()._turn(messages)
 
 
-def agents(spy: Spy, heard: list[str]) -> Any:
+def agents(spy: Spy, heard: list[str], saver: Any, store: Any) -> Any:
     def look() -> None:
         access, session = current_access(), current_session()
         spy.tokens |= {access.reveal(), session.present(), session.authority.engine.identity(session.agent).token}
+        shown = f"{access!r} {session!r} {access.auth()!r}"
+        get_stream_writer()(shown)
+        get_store().put(("notes",), access.id, {"shown": shown})
         spy.printed += [
             repr(access),
             str(access),
@@ -154,16 +165,95 @@ def agents(spy: Spy, heard: list[str]) -> Any:
         [ask, secured[0]],
         name="boss",
         middleware=[DeputizeMiddleware(handoffs={"ask": "research"})],
-        checkpointer=InMemorySaver(),
+        checkpointer=saver,
+        store=store,
     )
+
+
+@dataclass
+class Seen:
+    """What a run showed and left behind."""
+
+    chunks: list[str] = field(default_factory=list)  # streams, states, and what the objects print
+    kinds: set[str] = field(default_factory=set)  # of chunks
+    stored: list[bytes] = field(default_factory=list)  # files of the checkpointer and of the store
+
+    def keep(self, folder: Path) -> None:
+        self.stored += [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+MODES: Any = list(get_args(StreamMode))
+START: Any = {"messages": [("user", "go")]}
+
+
+def streamed(build: Callable[..., Any], config: Any, folder: Path) -> Seen:
+    """By `stream`, in every mode at once."""
+    seen = Seen()
+    paths = str(folder / "checkpoints.db"), str(folder / "store.db")
+    with SqliteSaver.from_conn_string(paths[0]) as saver, SqliteStore.from_conn_string(paths[1]) as store:
+        store.setup()
+        graph = build(saver, store)
+        for path, mode, chunk in graph.stream(START, config, stream_mode=MODES, subgraphs=True):
+            seen.kinds.add(mode)
+            seen.chunks.append(repr((path, chunk)))
+        seen.chunks += [repr(graph.get_state(config)), repr(list(graph.get_state_history(config)))]
+        seen.keep(folder)  # also what is only in the write-ahead log
+    return seen
+
+
+def streamed_async(build: Callable[..., Any], config: Any, folder: Path) -> Seen:
+    """By `astream`, in every mode at once."""
+    seen = Seen()
+    paths = str(folder / "checkpoints.db"), str(folder / "store.db")
+
+    async def main() -> None:
+        async with (
+            AsyncSqliteSaver.from_conn_string(paths[0]) as saver,
+            AsyncSqliteStore.from_conn_string(paths[1]) as store,
+        ):
+            await store.setup()
+            graph = build(saver, store)
+            async for path, mode, chunk in graph.astream(START, config, stream_mode=MODES, subgraphs=True):
+                seen.kinds.add(mode)
+                seen.chunks.append(repr((path, chunk)))
+            seen.chunks += [repr(await graph.aget_state(config))]
+            seen.chunks += [repr(state) async for state in graph.aget_state_history(config)]
+            seen.keep(folder)
+
+    asyncio.run(main())
+    return seen
+
+
+def by_events(build: Callable[..., Any], config: Any, folder: Path) -> Seen:
+    """By `astream_events`, over what is kept in memory."""
+    seen = Seen()
+    saver, store = InMemorySaver(), InMemoryStore()
+    graph = build(saver, store)
+
+    async def main() -> None:
+        async for event in graph.astream_events(START, config, version="v2"):
+            seen.kinds.add(event["event"])
+            seen.chunks.append(repr(event))
+
+    asyncio.run(main())
+    kept = [repr(vars(saver)), repr(saver.storage), repr(saver.blobs), repr(saver.writes), repr(store.search(()))]
+    seen.stored += [text.encode() for text in kept]
+    del folder
+    return seen
 
 
 @pytest.mark.requirement("WL-09")
 @pytest.mark.requirement("A-18")
 @pytest.mark.requirement("I9")
-@pytest.mark.parametrize("mode", ["sync", "async", "langsmith"])
+@pytest.mark.parametrize("traced", [False, True], ids=["", "langsmith"])
+@pytest.mark.parametrize("read", [streamed, streamed_async, by_events])
 def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(
-    make: Make, mode: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    make: Make,
+    read: Callable[..., Seen],
+    traced: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     authority = make(
         agents={"boss": ["crm:read"], "research": ["crm:read"]},
@@ -172,10 +262,8 @@ def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(
     )
     spy, heard, tracer, everything, wire = Spy(), [], Tracer(), Everything(), Wire()
     client = langsmith.Client(api_url="http://127.0.0.1:1", api_key="k", auto_batch_tracing=False, session=wire)
-    tracing = langsmith.tracing_context(enabled=mode == "langsmith", client=client)
-    graph = agents(spy, heard)
+    tracing = langsmith.tracing_context(enabled=traced, client=client)
     caplog.set_level(0)
-    seen: list[str] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with tracing, authority.session(user="alice", agent="boss", task="read") as session:
@@ -183,24 +271,13 @@ def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(
                 **session_config(session, thread_id="t1"),
                 "callbacks": [DeputizeCallbackHandler(session), tracer, everything],
             }
-            modes: Any = ["values", "updates", "messages", "debug", "tasks", "checkpoints", "custom"]
-            start: Any = {"messages": [("user", "go")]}
-            if mode != "async":
-                seen += [repr(chunk) for chunk in graph.stream(start, config, stream_mode=modes)]
-            else:
-
-                async def read_all() -> None:
-                    seen.extend([repr(chunk) async for chunk in graph.astream(start, config, stream_mode=modes)])
-
-                asyncio.run(read_all())
-            state = graph.get_state(config)
-            seen += [repr(config), repr(state), repr(session), str(session.tree()), repr(list(RUNS._runs.values()))]
-        kept = graph.checkpointer
-        stored = [repr(vars(kept)), repr(kept.storage), repr(kept.blobs), repr(kept.writes)]
+            seen = read(lambda saver, store: agents(spy, heard, saver, store), config, tmp_path)
+            seen.chunks += [repr(config), repr(session), str(session.tree()), repr(list(RUNS._runs.values()))]
+            seen.chunks += [session.tree().to_html(), session.tree().to_mermaid(), session.tree().to_dot()]
     sinks = {
         "messages": heard,
-        "streams and states": seen,
-        "checkpoints": stored,
+        "streams and states": seen.chunks,
+        "checkpoints and stores": [data.decode("latin-1") for data in seen.stored],
         "tracer": tracer.text,
         "LangSmith": wire.sent,
         "other handlers": everything.text,
@@ -212,7 +289,9 @@ def test_a_token_is_in_nothing_that_is_kept_printed_traced_or_told(
     }
     assert len(spy.tokens) >= 4
     assert tracer.text
-    assert bool(wire.sent) is (mode == "langsmith")
+    assert bool(wire.sent) is traced
+    assert {"on_tool_end", "on_custom_event"} & seen.kinds or seen.kinds == set(MODES)
+    assert any("Access" in text for text in sinks["checkpoints and stores"])  # what the tools put into the store
     assert [(call.tool, call.outcome) for call in session.tree().calls] == [("ask", "done"), ("read", "done")]
     below = session.tree().children[0]
     assert sorted((call.tool, call.outcome) for call in below.calls) == [
@@ -248,7 +327,7 @@ def test_after_a_run_nothing_is_left_in_the_context(make: Make) -> None:
         resources={CRM: ["crm:read"]},
         delegations={"boss": ["research"]},
     )
-    graph = agents(Spy(), [])
+    graph = agents(Spy(), [], InMemorySaver(), InMemoryStore())
     with authority.session(user="alice", agent="boss") as session:
         graph.invoke({"messages": [("user", "go")]}, session_config(session, thread_id="t1"))
         assert ambient_session() is session

@@ -13,7 +13,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.callbacks.manager import CallbackManager
 from langchain_core.messages import ToolMessage
-from langchain_core.runnables import RunnableLambda, RunnableParallel
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, tool
 from langgraph.graph import START, MessagesState, StateGraph
 
@@ -130,16 +130,6 @@ async def test_a_stream_that_outlives_the_with_is_refused_and_one_with_its_own_c
     session.close()
 
 
-async def test_a_stream_that_is_closed_early_closes_what_it_opened(make: Make, add: BaseTool) -> None:
-    authority = make(agents={"desk": [], "solo": ["add"]}, delegations={"desk": ["solo"]})
-    async with authority.session(user="alice", agent="desk") as session:
-        stream = adder("solo", add).astream({"messages": [("user", "go")]})
-        await anext(stream)
-        assert [child.state for child in session.tree().children] == ["open"]
-        await stream.aclose()
-        assert [child.state for child in session.tree().children] == ["closed"]
-
-
 def test_nodes_act_in_the_session_of_their_agent(make: Make, invoke: Invoke, outline: Outline, rows: Rows) -> None:
     """Hand-written nodes, a graph without a name by its node, and what runs in none of them."""
     seen: dict[str, str] = {}
@@ -227,18 +217,6 @@ def test_a_graph_in_a_node_without_a_name_gets_no_tool(make: Make, add: BaseTool
         outer.compile().invoke({"messages": [("user", "go")]})
     assert refusal.value.code == "unknown_agent"
     assert len(authority.audit.find(type="agent.unnamed")) == 1
-
-
-def test_agents_side_by_side_each_have_a_session_below_the_same_one(
-    make: Make, invoke: Invoke, outline: Outline, add: BaseTool
-) -> None:
-    authority = make(agents={"desk": [], "p1": ["add"], "p2": ["add"]}, delegations={"desk": ["p1", "p2"]})
-    side_by_side = RunnableParallel(one=adder("p1", add), two=adder("p2", add))
-    with authority.session(user="alice", agent="desk") as session:
-        invoke(side_by_side)
-        name, called, children = outline(session)
-    assert (name, called) == ("desk", [])
-    assert sorted(children) == [("p1", [("add", "done")], []), ("p2", [("add", "done")], [])]
 
 
 def test_a_session_that_user_code_opens_in_a_tool_is_the_one_that_is_used(
@@ -389,13 +367,6 @@ async def test_event_streams_see_the_same_sessions(make: Make, outline: Outline,
         assert {event["event"] async for event in events} >= {"on_tool_start", "on_tool_end"}
         await asyncio.sleep(0)
         assert outline(session) == ("desk", [], [("solo", [("add", "done")], [])])
-
-
-def test_a_batch_is_one_run_each(make: Make, outline: Outline, add: BaseTool) -> None:
-    authority = make(agents={"desk": [], "solo": ["add"]}, delegations={"desk": ["solo"]})
-    with authority.session(user="alice", agent="desk") as session:
-        adder("solo", add).batch([{"messages": [("user", "go")]}] * 3)
-        assert outline(session) == ("desk", [], [("solo", [("add", "done")], [])] * 3)
 
 
 @pytest.mark.requirement("I4")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain.agents import AgentState, create_agent
+from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, tool
@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from deputize import Authority
 from deputize.errors import ConfigurationError
-from langchain_deputize import DeputizeMiddleware, current_session
+from langchain_deputize import DeputizeMiddleware
 from langchain_deputize.testing import ScriptedModel, calls
 
 Make = Callable[..., Authority]
@@ -154,33 +154,6 @@ def test_tools_that_would_be_refused_can_be_hidden_from_the_model(
     invoke(graph)
     assert shown == [["add", "ask"], []]
     assert authority.audit.find(outcome="denied") == []
-
-
-def test_a_state_that_names_a_persona_acts_as_that_agent(make: Make, invoke: Invoke, outline: Outline) -> None:
-    class State(AgentState[Any]):
-        current_step: str
-
-    @tool
-    def who() -> str:
-        """Tell whose session it is in."""
-        return current_session().name
-
-    guard = DeputizeMiddleware(persona_key="current_step")
-    turn = calls(("who", {}, "c1"), ("who", {}, "c2"))
-    graph = create_agent(
-        ScriptedModel(steps=[turn, "done"]), [who], name="desk", middleware=[guard], state_schema=State
-    )
-    authority = make(agents={"desk": ["who"], "triage": ["who"], "refund": ["x"]}, delegations={"desk": ["triage"]})
-    with authority.session(user="alice", agent="desk") as session:
-        for step, expected in (("triage", "triage"), ("desk", "desk")):
-            state = {"messages": [("user", "go")], "current_step": step}
-            answers = graph.invoke(state)["messages"]
-            assert {m.content for m in answers if isinstance(m, ToolMessage)} == {expected}
-        refused = graph.invoke({"messages": [("user", "go")], "current_step": "refund"})["messages"]
-        assert {m.status for m in refused if isinstance(m, ToolMessage)} == {"error"}
-        name, called, children = outline(session)
-    assert (name, called) == ("desk", [("who", "done")] * 2)
-    assert children == [("triage", [("who", "done")] * 2, [])]
 
 
 def test_a_result_that_other_middleware_makes_up_is_not_a_call(make: Make, outline: Outline, add: BaseTool) -> None:

@@ -174,7 +174,7 @@ class _Walk:
 
 def _put_on(node: ToolNode, guard: DeputizeMiddleware) -> None:
     """Without an async wrapper LangGraph runs the sync one in async programs too: that stays so."""
-    around, aaround = node._wrap_tool_call, node._awrap_tool_call  # noqa: SLF001  # test_facts.py holds it to that
+    around, aaround = node._wrap_tool_call, node._awrap_tool_call  # noqa: SLF001  # tests of facts hold it to that
     if isinstance(around, _Innermost):
         around = around.around
     if isinstance(aaround, _AsyncInnermost):
