@@ -15,7 +15,7 @@ from deputize import Authority, Session
 from deputize.config import load
 from deputize.errors import DeputizeError
 from deputize.testing import FakeClock
-from langchain_deputize import DeputizeCallbackHandler, DeputizeMiddleware, session_config
+from langchain_deputize import DeputizeCallbackHandler, DeputizeMiddleware, secure_tool, session_config
 from langchain_deputize.testing import ScriptedModel, calls
 
 Make = Callable[..., Authority]
@@ -210,7 +210,11 @@ def test_unnamed_graphs_at_once_go_on_each_in_its_own_session(make: Make, fan_ou
     assert [(name, called[-1]) for name, called, _ in outline(session)[2]] == [("solo", ("ask_human", "done"))] * 3
 
 
-def test_attempts_at_one_node_share_a_session_that_closes_when_the_last_is_over(make: Make, outline: Outline) -> None:
+@pytest.mark.parametrize("thread", [{}, {"thread_id": "t1"}], ids=["no thread", "a thread"])
+@pytest.mark.parametrize("called", [False, True], ids=["in a node", "by a tool"])
+def test_attempts_at_one_activation_share_a_session(
+    make: Make, outline: Outline, thread: dict[str, str], called: bool
+) -> None:
     tries: list[int] = []
 
     @tool
@@ -221,17 +225,116 @@ def test_attempts_at_one_node_share_a_session_that_closes_when_the_last_is_over(
             raise ConnectionError
         return "ok"
 
-    building = StateGraph(MessagesState)
     policy = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=False, retry_on=ConnectionError)
-    node = member("solo", flaky, steps=[calls(("flaky", {}, "c1")), "done"])
-    building.add_node("solo", node, retry_policy=policy)
+    solo = member("solo", flaky, steps=[calls(("flaky", {}, "c1")), "done"])
+
+    def ask(state: Any) -> Any:
+        del state
+        secure_tool(asking(solo), handoff_to="solo").invoke({"question": "?"})
+        return {"messages": []}
+
+    building = StateGraph(MessagesState)
+    building.add_node("solo", ask if called else solo, retry_policy=policy)
     building.add_edge(START, "solo")
     authority = make(agents={"desk": [], "solo": ["flaky"]}, delegations={"desk": ["solo"]})
     with authority.session(user="alice", agent="desk") as session:
-        building.compile().invoke({"messages": [("user", "go")]})
+        building.compile().invoke({"messages": [("user", "go")]}, {"configurable": thread})
         tried = [("flaky", "failed"), ("flaky", "failed"), ("flaky", "done")]
-        assert outline(session) == ("desk", [], [("solo", tried, [])])
-        assert [node.state for node in session.tree().walk()] == ["open", "closed"]
+        assert outline(session)[2] == [("solo", tried, [])]
+        lasts = bool(thread) and not called
+        assert [node.state for node in session.tree().walk()] == ["open", "open" if lasts else "closed"]
+
+
+async def test_a_run_in_a_thread_that_is_cancelled_or_left_early_leaves_no_sub_agent_open(make: Make) -> None:
+    started = asyncio.Event()
+
+    @tool
+    async def wait() -> str:
+        """Wait for good."""
+        started.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    solo = member("solo", wait, steps=[calls(("wait", {}, "c1")), "done"])
+
+    @tool
+    async def ask(question: str) -> str:
+        """Ask the other agent."""
+        return str((await solo.ainvoke({"messages": [("user", question)]}))["messages"][-1].content)
+
+    turn = calls(("ask", {"question": "?"}, "c0"))
+    graph = member("boss", ask, steps=[turn, "done"], checkpointer=InMemorySaver())
+    authority = make(agents={"boss": [], "solo": ["wait"]}, delegations={"boss": ["solo"]})
+    session = authority.session(user="alice", agent="boss", key="t1")
+    given: Any = {"messages": [("user", "go")]}
+    running = asyncio.create_task(graph.ainvoke(given, session_config(session, thread_id="t1")))
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    started.clear()
+    stream = graph.astream(given, session_config(session, thread_id="t2"))
+    reading = asyncio.create_task(anext(stream))
+    await reading
+    reading = asyncio.create_task(anext(stream))
+    await started.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await stream.aclose()
+    assert [node.state for node in session.tree().walk()] == ["open", "closed", "closed"]
+    assert [call.outcome for node in session.tree().children for call in node.calls] == ["failed", "failed"]
+
+
+async def test_many_threads_of_one_graph_wait_and_go_on_without_mixing(make: Make, outline: Outline) -> None:
+    authority, graph = make(**TEAM), waiting_team()
+    sessions = {f"user{n}": authority.session(user=f"user{n}", agent="desk", key="t") for n in range(12)}
+
+    async def turn(given: Any) -> None:
+        configs = [session_config(session, thread_id=user) for user, session in sessions.items()]
+        await asyncio.gather(*(graph.ainvoke(given, config) for config in configs))
+
+    await turn({"messages": [("user", "go")]})
+    before = {user: ids(session) for user, session in sessions.items()}
+    await turn(Command(resume="yes"))
+    assert {user: ids(session) for user, session in sessions.items()} == before
+    done = ("desk", [], [("boss", [("ask", "done")], [("solo", [("ask_human", "done")], [])])])
+    assert all(outline(session) == done for session in sessions.values())
+
+
+def test_two_calls_of_a_tool_in_one_node_are_two_sessions_also_where_the_first_failed(
+    make: Make, outline: Outline
+) -> None:
+    broken = [False, True]
+
+    @tool
+    def flaky() -> str:
+        """Fail once."""
+        if broken.pop():
+            raise ConnectionError
+        return "ok"
+
+    solo = member("solo", flaky, steps=[calls(("flaky", {}, "c1")), "done"])
+    ask = secure_tool(asking(solo), handoff_to="solo")
+
+    def node(state: Any) -> Any:
+        del state
+        with pytest.raises(ConnectionError):
+            ask.invoke({"question": "1"})
+        ask.invoke({"question": "2"})
+        return {"messages": []}
+
+    building = StateGraph(MessagesState)
+    building.add_node("node", node)
+    building.add_edge(START, "node")
+    for config in ({}, {"configurable": {"thread_id": "t1"}}):
+        broken[:] = [False, True]
+        authority = make(agents={"desk": [], "solo": ["flaky"]}, delegations={"desk": ["solo"]})
+        with authority.session(user="alice", agent="desk") as session:
+            building.compile().invoke({"messages": [("user", "go")]}, config)
+            children = [("solo", [("flaky", "failed")], []), ("solo", [("flaky", "done")], [])]
+            assert outline(session)[2] == children
+            assert [node.state for node in session.tree().walk()] == ["open", "closed", "closed"]
 
 
 def test_a_run_that_failed_leaves_no_session_open_and_goes_on_in_a_new_one(make: Make, run: Run) -> None:

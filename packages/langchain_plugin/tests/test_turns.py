@@ -12,7 +12,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph_swarm import create_handoff_tool, create_swarm
 
 from deputize import Authority, Session
+from deputize.config import load
 from deputize.errors import DeputizeError
+from deputize.testing import FakeClock
 from langchain_deputize import DeputizeMiddleware, session_config
 from langchain_deputize.testing import ScriptedModel, calls
 
@@ -45,15 +47,20 @@ class Member(ScriptedModel):
         return ScriptedModel(steps=[step])._turn([])
 
 
-@pytest.fixture
-def swarm(add: BaseTool) -> Any:
+def team(add: BaseTool) -> Any:
+    """Alice and bob, who hand on to each other."""
+
     def member(name: str, other: str) -> Any:
         model = Member(steps=[], tool="add", to=other)
         tools = [create_handoff_tool(agent_name=other), add]
         return create_agent(model, tools, name=name, middleware=[DeputizeMiddleware()])
 
-    team = [member("alice", "bob"), member("bob", "alice")]
-    return create_swarm(team, default_active_agent="alice").compile(checkpointer=InMemorySaver())
+    return create_swarm([member("alice", "bob"), member("bob", "alice")], default_active_agent="alice")
+
+
+@pytest.fixture
+def swarm(add: BaseTool) -> Any:
+    return team(add).compile(checkpointer=InMemorySaver())
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -69,11 +76,11 @@ def turn(request: pytest.FixtureRequest, swarm: Any) -> Turn:
 
 
 @pytest.mark.requirement("I1")
-@pytest.mark.parametrize("team", [NARROW, WIDE], ids=["only alice may hand on to bob", "desk may, too"])
+@pytest.mark.parametrize("mappings", [NARROW, WIDE], ids=["only alice may hand on to bob", "desk may, too"])
 def test_a_turn_that_begins_with_a_later_agent_finds_it_below_the_one_that_handed_on(
-    make: Make, turn: Turn, outline: Outline, rows: Rows, team: dict[str, Any]
+    make: Make, turn: Turn, outline: Outline, rows: Rows, mappings: dict[str, Any]
 ) -> None:
-    authority = make(**team)
+    authority = make(**mappings)
     session = authority.session(user="ann", agent="desk", key="t1")
     turn(session, "on use")
     before = [node.sid for node in session.tree().walk()]
@@ -133,6 +140,22 @@ def test_a_policy_that_was_widened_between_two_turns_widens_no_session(make: Mak
     assert [(node.sid, node.scopes) for node in session.tree().walk()] == before
 
 
+@pytest.mark.requirement("I1")
+def test_a_hand_off_that_the_next_turn_takes_is_below_the_one_that_handed_on(make: Make, add: BaseTool) -> None:
+    authority = make(**WIDE)
+    graph = team(add).compile(checkpointer=InMemorySaver(), interrupt_before=["bob"])
+    session = authority.session(user="ann", agent="desk", key="t1")
+    config: Any = session_config(session, thread_id="t1")
+    graph.invoke({"messages": [("user", "on use")]}, config)
+    assert [node.agent for node in session.tree().walk()] == ["desk", "alice"]
+    graph.invoke(None, config)
+    (alice,) = session.tree().children
+    (bob,) = alice.children
+    assert (alice.agent, bob.agent, [call.outcome for call in bob.calls]) == ("alice", "bob", ["done"])
+    told = [row["type"] for row in authority.audit.find(session=alice.sid) if str(row["type"]).startswith("handoff.")]
+    assert told == ["handoff.announced", "handoff.not_taken", "handoff.taken"]  # by the turn's end; then after all
+
+
 def test_another_thread_of_the_same_root_has_sessions_of_its_own(make: Make, swarm: Any, outline: Outline) -> None:
     authority = make(**WIDE)
     session = authority.session(user="ann", agent="desk")
@@ -142,3 +165,40 @@ def test_another_thread_of_the_same_root_has_sessions_of_its_own(make: Make, swa
     swarm.invoke({"messages": [("user", "use")]}, session_config(session, thread_id="t1"))
     first, second = outline(session)[2]
     assert (len(first[2][0][1]), len(second[2][0][1])) == (2, 1)
+
+
+def test_a_session_of_a_thread_that_expired_is_followed_by_a_new_one_that_the_record_shows(
+    tmp_path: Any, turn: Turn
+) -> None:
+    (tmp_path / "deputize.toml").write_text(
+        """
+        [authority]
+        issuer = "http://127.0.0.1:1"
+        [store]
+        url = "sqlite::memory:"
+        [agents.desk]
+        open = true
+        session_ttl = "2h"
+        delegate_to = ["alice"]
+        delegate = { local = ["add"] }
+        [agents.alice]
+        session_ttl = "10m"
+        delegate_to = ["bob"]
+        delegate = { local = ["add"] }
+        use = { local = ["add"] }
+        [agents.bob]
+        session_ttl = "10m"
+        delegate_to = ["alice"]
+        use = { local = ["add"] }
+        """
+    )
+    clock = FakeClock()
+    with Authority.from_configuration(load(str(tmp_path / "deputize.toml")), clock=clock) as authority:
+        session = authority.session(user="ann", agent="desk", key="t1")
+        for _ in range(3):
+            turn(session, "use")
+            clock.advance(700)
+        tree = session.tree()
+        assert [(node.agent, node.state) for node in tree.children] == [("alice", "expired")] * 3
+        assert [call.outcome for node in tree.children for call in node.calls] == ["done"] * 3
+        assert len(authority.audit.find(type="session.opened")) == 4

@@ -134,6 +134,17 @@ def test_a_final_session_answers_its_key_with_its_error_for_good(world: Any) -> 
     assert len(root.tree().children) == 3
 
 
+def test_a_root_that_ended_answers_its_key_with_its_error_also_after_the_store_was_swept(world: Any) -> None:
+    world.root(key="expired", ttl=60)
+    world.root(key="revoked", ttl=60).revoke("over")
+    world.clock.advance(10_000)
+    parts = world.authority.engine.parts
+    for _ in range(2):
+        codes = [code_of(lambda key=key: world.root(key=key, ttl=60)) for key in ("expired", "revoked")]
+        assert codes == ["session_expired", "session_revoked"]
+        parts.store.write(lambda tx: tx.forget(int(parts.now())))
+
+
 def test_the_key_of_a_revoked_token_gives_no_token(world: Any) -> None:
     child = world.root().delegate("researcher")
     access = child.access("crm", ["crm:read"], key="a")
@@ -142,7 +153,7 @@ def test_the_key_of_a_revoked_token_gives_no_token(world: Any) -> None:
     assert child.access("crm", ["crm:read"], key="b").id != access.id
 
 
-def test_a_row_lives_as_long_as_its_session_and_holds_no_token(filed: Any) -> None:
+def test_a_row_lives_as_long_as_its_session_or_its_roots_record_and_holds_no_token(filed: Any) -> None:
     root = filed.root(key="t")
     child = root.delegate("researcher", key="c", ttl=600)
     token = child.access("crm", ["crm:read"], key="a").reveal()
@@ -151,7 +162,7 @@ def test_a_row_lives_as_long_as_its_session_and_holds_no_token(filed: Any) -> No
         dump = "\n".join(db.iterdump())
     db.close()
     assert {(sid, until) for sid, jti, until in rows if jti is None} == {
-        (root.id, int(root.expires_at)),
+        (root.id, root.node.created + filed.authority.engine.parts.rules.configuration.retention),
         (child.id, int(child.expires_at)),
     }
     assert [until for _, jti, until in rows if jti] == [int(child.expires_at)]

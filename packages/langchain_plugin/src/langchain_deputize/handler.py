@@ -128,6 +128,8 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         if run is None:
             return
         run.call_id = _text(kwargs.get("tool_call_id"))
+        if run.call_id is None:
+            number(run)
         description = (inputs or {}).get("description")
         run.description = description if name == "task" and isinstance(description, str) else None
         try:

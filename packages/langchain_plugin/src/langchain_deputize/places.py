@@ -49,8 +49,8 @@ def place_of(run: Run, agent: str) -> Place:
     up: Run | None = run
     while up is not None and lasting:
         if up.kind == "tool":
-            call_id = up.call_id
-            steps += [up.ns or "", up.call_id or up.name]
+            call_id = up.call_id or f"{up.name} {up.number}"
+            steps += [up.ns or "", call_id]
             lasting = False
         elif up.task and up.pushed:
             steps.append(up.ns or "")
@@ -67,7 +67,7 @@ def place_of(run: Run, agent: str) -> Place:
 
 
 def number(run: Run) -> None:
-    """Count a chain that starts, among those of its name in one task or tool: so graphs gathered there are told apart.
+    """Count a chain or a tool that starts, among those of its name in one task or tool: what is gathered is told apart.
 
     On resume LangGraph starts all of them again, in their order, also those that have nothing left to do.
     """

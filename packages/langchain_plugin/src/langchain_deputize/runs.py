@@ -52,7 +52,7 @@ class Run:
     task: bool = False  # a task of its parent's graph (tag `graph:step:N`)
     ns: str | None = None  # metadata `langgraph_checkpoint_ns`: the same for each attempt, and after a resume
     thread: str | None = None  # metadata `thread_id`
-    number: int = 0  # of a chain: which one of its name it is in the task or tool around it
+    number: int = 0  # which one of its name in the task or tool around it: of chains, and of tools without a call id
     pushed: bool = False  # of a task: one of several of its node, asked for by `Send`
     base: Session | None = None  # of a run without parent: the session around it
     inside: bool = False  # of a run without parent: started in the body of a guarded tool
@@ -69,7 +69,7 @@ class Run:
     call_id: str | None = None
     description: str | None = None  # of deepagents' `task`: what the other agent is asked to do
     expects: str | None = None  # of an unguarded hand-off tool: the node that its result has to name
-    counts: dict[str, int] = field(default_factory=dict)  # of a task or tool: how many chains of each name it started
+    counts: dict[str, int] = field(default_factory=dict)  # of a task or tool: how many runs of each name it started
     over: list[Over] = field(default_factory=list)  # what ended below it and is not closed yet
     begun: bool = False  # of a graph: an agent ran in it
     known: dict[str, Session] = field(default_factory=dict)  # of a run without parent: what ran below it, by id

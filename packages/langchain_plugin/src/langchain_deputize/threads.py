@@ -48,12 +48,21 @@ def resume_below(base: Session, place: Place, agent: str) -> Session | None:
     """The session of an agent that was handed on to in an earlier turn, below the agents that handed on then.
 
     Each of them is asked for again under its key, from `base` downwards, so its ceiling is what it was and policy
-    decides afresh. A path that ends in a revoked session is followed, too: there it is refused.
+    decides afresh. A path that ends in a revoked session is followed, too: there it is refused. Where the turn ended
+    after a hand-off and before the other agent ran, its session is opened now, below the one that handed on.
     """
-    for path in sorted(_paths(base.tree(), agent), key=len, reverse=True):
+    tree = base.tree()
+    for path in sorted(_paths(tree, agent), key=len, reverse=True):
         found = _follow(base, path, place)
         if found is not None:
             return found
+    for path, tool, call_id in sorted(_handing_on(tree, agent), key=lambda found: len(found[0]), reverse=True):
+        above, key = _follow(base, path, place), place.key()
+        if above is not None and key is not None:
+            opened = open_at(above, agent, key, None)
+            detail = {"to": agent, "sid": opened.id}
+            above.note("handoff.taken", tool=tool, call_id=call_id, detail=detail)
+            return opened
     return None
 
 
@@ -71,19 +80,27 @@ def _follow(base: Session, path: Path, place: Place) -> Session | None:
     return session
 
 
-def _paths(tree: "SessionTree", agent: str) -> Iterator[Path]:
-    """To the sessions of `agent` that may go on, or were revoked, further down than directly below the top."""
-
-    def walk(node: "SessionTree", path: Path) -> Iterator[Path]:
-        for child in node.children:
-            if child.state not in {"open", "revoked"}:
-                continue
+def _below(node: "SessionTree", path: Path) -> Iterator[tuple[Path, "SessionTree"]]:
+    """What may go on, or was revoked, with the way to it."""
+    for child in node.children:
+        if child.state in {"open", "revoked"}:
             there = [*path, (child.agent, child.sid)]
-            if child.agent == agent and path:
-                yield there
-            yield from walk(child, there)
+            yield there, child
+            yield from _below(child, there)
 
-    return walk(tree, [])
+
+def _paths(tree: "SessionTree", agent: str) -> Iterator[Path]:
+    """To the sessions of `agent` further down than directly below the top."""
+    return (path for path, node in _below(tree, []) if node.agent == agent and len(path) > 1)
+
+
+def _handing_on(tree: "SessionTree", agent: str) -> Iterator[tuple[Path, str, str | None]]:
+    """To the sessions that handed on to `agent`, which never ran below them. To one above is a return, not this."""
+    for path, node in _below(tree, []):
+        told = [call for call in node.calls if agent in call.to and call.outcome == "done"]
+        seen = [name for name, _ in path] + [child.agent for child in node.children]
+        if told and agent not in seen:
+            yield path, told[-1].tool, told[-1].call_id
 
 
 class _Roots:

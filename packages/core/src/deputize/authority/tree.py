@@ -25,6 +25,7 @@ class Call:
     reference: str | None = None
     scopes: tuple[str, ...] = ()
     call_id: str | None = None
+    to: tuple[str, ...] = ()  # of a hand-off tool: the agents that it might hand on to
     seq: int | None = None  # of the record that began it
     began: int = 0
     ended: int = 0
@@ -90,7 +91,9 @@ class SessionTree:
         if not isinstance(told, dict):
             raise bad_response("a tree is an object")
         try:
-            calls = [Call(**{**call, "scopes": tuple(call["scopes"])}) for call in told["calls"]]
+            calls = [
+                Call(**{**call, **{name: tuple(call[name]) for name in ("scopes", "to")}}) for call in told["calls"]
+            ]
             children = [cls._from(child) for child in told["children"]]
             records = [Entry(**entry) for entry in told["records"]]
             return cls(**{**told, "calls": calls, "children": children, "records": records})

@@ -106,13 +106,14 @@ class _Told:
                 if call.outcome == "suspended" and key[1] is not None:
                     self._suspended[key] = call
             return
-        scopes = body.get("scopes")
+        detail = body.get("detail")
         call = Call(
             tool=key[0],
             outcome=_OUTCOMES[record.type],
             policy=_policy(body) or DEFAULT_DENY,
             reference=_reference(body),
-            scopes=tuple(str(scope) for scope in scopes) if isinstance(scopes, list) else (),
+            scopes=_texts(body.get("scopes")),
+            to=_texts(detail.get("to") if isinstance(detail, dict) else None),
             call_id=key[1],
             seq=record.seq,
             began=record.time,
@@ -120,6 +121,10 @@ class _Told:
         _replace(self.calls, self._suspended.pop(key, None), call)
         if record.type == "tool.started":
             self._running.setdefault(key, []).append(call)
+
+
+def _texts(told: Json) -> tuple[str, ...]:
+    return tuple(str(text) for text in told) if isinstance(told, list) else ()
 
 
 def _replace(calls: list[Call], before: Call | None, call: Call) -> None:
