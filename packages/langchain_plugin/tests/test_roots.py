@@ -13,7 +13,7 @@ from langgraph.types import Command
 
 from deputize import Authority
 from deputize.errors import Denied, DeputizeError
-from langchain_deputize import DeputizeMiddleware
+from langchain_deputize import DeputizeMiddleware, secure
 from langchain_deputize.guard import Call
 from langchain_deputize.testing import ScriptedModel, calls
 
@@ -87,6 +87,17 @@ def test_in_a_session_of_the_host_the_same_swarm_runs_below_it(
     with authority.session(user="alice", agent="front") as session:
         invoke(swarm(authority, add), configurable={"thread_id": "t1"})
         assert outline(session) == ("front", [("to_back", "done")], [("back", [("add", "done")], [])])
+    assert len({row["txn"] for row in authority.audit.find(type="session.opened")}) == 1
+
+
+def test_secured_the_same_swarm_runs_below_one_root(
+    make: Make, invoke: Invoke, outline: Outline, add: BaseTool
+) -> None:
+    authority = make(agents={"front": [], "back": ["add"]}, delegations={"front": ["back"]})
+    graph = secure(swarm(authority, add), authority=authority, agent="front", subject=lambda _: "alice")
+    invoke(graph, configurable={"thread_id": "t1"})
+    root = authority.session(agent="front", user="alice", key="langgraph:t1")
+    assert outline(root) == ("front", [("to_back", "done")], [("back", [("add", "done")], [])])
     assert len({row["txn"] for row in authority.audit.find(type="session.opened")}) == 1
 
 

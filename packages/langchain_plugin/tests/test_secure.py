@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from langgraph.types import Command
 from deputize import Authority, Session
 from deputize.errors import ConfigurationError, NoSession, SessionEnded
 from langchain_deputize import langgraph_user, secure, session_config
+from langchain_deputize.runs import RUNS
 from langchain_deputize.testing import ScriptedModel, calls
 
 Make = Callable[..., Authority]
@@ -140,6 +142,14 @@ def test_where_nobody_vouches_for_a_user_nothing_runs(make: Make, invoke: Invoke
     assert opened(authority) == []
 
 
+@pytest.mark.parametrize("named", [None, "", 7])
+def test_what_is_no_name_of_a_user_opens_nothing(make: Make, invoke: Invoke, add: BaseTool, named: Any) -> None:
+    authority = make(agents={"boss": ["add"]})
+    with pytest.raises(NoSession):
+        invoke(secure(solo(add), authority=authority, agent="boss", subject=lambda _: named))
+    assert opened(authority) == []
+
+
 @pytest.mark.filterwarnings("ignore:The v3 streaming protocol")
 def test_every_way_to_run_a_graph_opens_its_session(make: Make, outline: Outline, add: BaseTool) -> None:
     async def events(graph: Any, config: Any, version: Any) -> None:
@@ -190,9 +200,36 @@ def test_a_stream_that_is_read_late_or_left_early_ends_its_session_when_it_ends(
         early = graph.astream(MESSAGES, stream_mode="updates")
         await anext(early)
         await early.aclose()
+        assert len(RUNS) == 0  # not only when the loop gets round to it
 
     asyncio.run(leave())
     assert len(authority.audit.find(type="session.closed")) == 2
+
+
+def test_the_root_is_opened_and_closed_off_the_loop(tmp_path: Path, add: BaseTool) -> None:
+    blockbuster = pytest.importorskip("blockbuster")
+    with Authority(agents={"boss": ["add"]}, store=str(tmp_path / "store.db")) as authority:
+        graph = secure(solo(add), authority=authority, agent="boss", subject=user_of)
+
+        async def serve() -> None:
+            for thread in ({}, {"thread_id": "t1"}):
+                with blockbuster.blockbuster_ctx():
+                    await graph.ainvoke(MESSAGES, {"configurable": {"verified_user": "alice", **thread}})
+
+        asyncio.run(serve())
+        assert len(authority.audit.find(type="session.opened")) == 2
+        assert len(authority.audit.find(type="session.closed")) == 1
+
+
+def test_the_authority_may_be_named_by_its_file(tmp_path: Path, invoke: Invoke, add: BaseTool) -> None:
+    path = tmp_path / "deputize.toml"
+    path.write_text(
+        'version = 1\n[authority]\nusers = "unrestricted"\n[store]\nurl = "sqlite::memory:"\n'
+        '[agents.boss]\nopen = true\nuse = { local = ["add"] }\n',
+        encoding="utf-8",
+    )
+    graph = secure(solo(add), authority=str(path), agent="boss", subject=user_of)
+    assert answers(invoke(graph, configurable={"verified_user": "alice"}))[0].content == "3"
 
 
 def test_runs_in_the_background_keep_their_users_apart(make: Make, add: BaseTool) -> None:
@@ -291,6 +328,7 @@ def server_user(identity: object, *, authenticated: object = True) -> SimpleName
     ("user", "expected"),
     [
         (server_user("alice"), "alice"),
+        (server_user("corp|ceo"), "local|corp|ceo"),  # not the ceo whom the issuer `corp` tells of
         (server_user(""), None),
         (server_user(7), None),
         (server_user("langgraph-studio-user", authenticated=False), None),

@@ -65,7 +65,7 @@ class Root:
 
     def _user(self, config: Config) -> str:
         user = self.subject(cast("dict[str, Any]", dict(config)))
-        if user is None:
+        if not isinstance(user, str) or not user:
             raise _no_user(self.agent)
         return user
 
@@ -86,7 +86,9 @@ def langgraph_user(config: Config) -> str | None:
     if user is None or isinstance(user, dict | str) or getattr(user, "is_authenticated", False) is not True:
         return None
     identity = getattr(user, "identity", None)
-    return identity if isinstance(identity, str) and identity else None
+    if not isinstance(identity, str) or not identity:
+        return None
+    return f"local|{identity}" if "|" in identity else identity  # its server's user, never another issuer's
 
 
 def outside(tool: str) -> NoSession:
