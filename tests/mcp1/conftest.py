@@ -23,6 +23,8 @@ class Server:
     strict: bool = False  # no request without a token
     calls: list[tuple[int, str | None]] = field(default_factory=list)  # argument, jti
     requests: list[tuple[str, str | None]] = field(default_factory=list)  # HTTP method, jti
+    tokens: set[str] = field(default_factory=set)
+    proofs: list[str | None] = field(default_factory=list)  # of possession (RFC 9449), of each request
 
 
 def jti_of(authorization: str | None) -> str | None:
@@ -44,6 +46,8 @@ class _Gate:
         if scope["type"] == "http":
             headers = {name.decode(): value.decode() for name, value in scope["headers"]}
             self._server.requests.append((scope["method"], jti_of(headers.get("authorization"))))
+            self._server.tokens.add(headers.get("authorization", "").rpartition(" ")[2])
+            self._server.proofs.append(headers.get("dpop"))
             if self._server.strict and "authorization" not in headers:
                 await send({"type": "http.response.start", "status": 401, "headers": []})
                 await send({"type": "http.response.body", "body": b""})

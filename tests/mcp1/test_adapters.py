@@ -1,6 +1,7 @@
 """langchain-mcp-adapters against a real server: the token of its own call with each request, or nothing is sent."""
 
 import asyncio
+import copy
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.tools import BaseTool
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.tools import load_mcp_tools
 
@@ -36,6 +38,7 @@ class Notes(AgentMiddleware[Any, Any, Any]):
     def __init__(self) -> None:
         super().__init__()
         self.tokens: dict[int, str] = {}
+        self.told = ""  # all that the run's messages and its trace hold
 
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
         self.tokens[request.tool_call["args"]["n"]] = current_access().id
@@ -58,16 +61,18 @@ async def persistent(url: str, *, secured: bool = True, **how: Any) -> AsyncIter
         yield await load_mcp_tools(secure_mcp_session(session) if secured else session)
 
 
-async def three_calls(authority: Authority, url: str, connect: Any) -> tuple[dict[int, str], list[Any], list[str]]:
-    """The tokens of three calls at once, their answers, and how the record says that they went."""
+async def three_calls(authority: Authority, url: str, connect: Any) -> tuple[Notes, list[Any], list[str]]:
+    """The notes of three calls at once, their answers, and how the record says that they went."""
     notes = Notes()
     model = ScriptedModel(steps=[calls(*[("read", {"n": n}, f"c{n}") for n in range(3)]), "done"])
     async with await authority.asession(user="alice", agent="solo") as session, connect as tools:
         secured = secure_tools(tools, scopes=["crm:read"], resource=url)
         agent = create_agent(model, secured, name="solo", middleware=[DeputizeMiddleware(), notes])
-        messages = (await agent.ainvoke({"messages": [("user", "go")]}))["messages"]
+        traced = RunCollectorCallbackHandler()
+        messages = (await agent.ainvoke({"messages": [("user", "go")]}, {"callbacks": [traced]}))["messages"]
+        notes.told = repr(messages) + "".join(run.model_dump_json() for run in traced.traced_runs)
         outcomes = [call["outcome"] for call in (await session.atree()).to_dict()["calls"]]
-    return notes.tokens, [message for message in messages if message.type == "tool"], outcomes
+    return notes, [message for message in messages if message.type == "tool"], outcomes
 
 
 def authority_for(url: str) -> Authority:
@@ -85,11 +90,14 @@ async def test_three_calls_at_once_carry_each_the_token_of_its_own(serve: Serve,
         "persistent": persistent(server.url, auth=auth),
     }[way]
     with authority_for(server.url) as authority:
-        tokens, answers, outcomes = await three_calls(authority, server.url, connect)
+        notes, answers, outcomes = await three_calls(authority, server.url, connect)
     assert [answer.status for answer in answers] == ["success"] * 3
     assert outcomes == ["done"] * 3
-    assert len(set(tokens.values())) == 3
-    assert dict(server.calls) == tokens
+    assert len(set(notes.tokens.values())) == 3
+    assert dict(server.calls) == notes.tokens
+    assert "read" in notes.told
+    assert len(server.tokens) >= 3
+    assert [token for token in server.tokens if token and token in notes.told] == []
     assert waiting() == 0
 
 
@@ -238,3 +246,58 @@ async def test_stdio_carries_no_token_and_is_refused(tmp_path: Any) -> None:
 @asynccontextmanager
 async def _ready(tools: Tools) -> AsyncIterator[Tools]:
     yield tools
+
+
+@pytest.mark.parametrize("way", ["interceptor", "auth", "persistent"])
+async def test_a_key_bound_token_goes_with_a_proof_for_each_request_or_not_at_all(
+    serve: Serve, tmp_path: Any, way: str
+) -> None:
+    server = serve(together=3)
+    file = tmp_path / "deputize.toml"
+    file.write_text(
+        f"""
+        version = 1
+        [authority]
+        users = "unrestricted"
+        [store]
+        url = "sqlite::memory:"
+        [resources.crm]
+        url = "{server.url}"
+        scopes = ["crm:read"]
+        binding = "dpop"
+        [agents.solo]
+        open = true
+        use = {{ crm = ["crm:read"] }}
+        """,
+        encoding="utf-8",
+    )
+    auth = DeputizeAuth("crm", discovery=["crm:read"])
+    connect = {
+        "interceptor": per_call(server.url, interceptors=[mcp_interceptor()]),
+        "auth": per_call(server.url, auth=auth),
+        "persistent": persistent(server.url, auth=auth),
+    }[way]
+    with Authority.open(file) as authority:
+        notes, _, outcomes = await three_calls(authority, server.url, connect)
+    if way == "interceptor":
+        assert server.calls == []
+        assert outcomes == ["failed"] * 3
+    else:
+        assert dict(server.calls) == notes.tokens
+        assert outcomes == ["done"] * 3
+        proofs = [proof for proof in server.proofs if proof is not None]
+        assert len(proofs) >= 3
+        assert len(set(proofs)) == len(proofs)
+
+
+async def test_a_wrapped_session_is_the_session_in_all_else(serve: Serve) -> None:
+    server = serve()
+    async with client(server.url).session("crm") as session:
+        secured = secure_mcp_session(session)
+        assert [tool.name for tool in (await secured.list_tools()).tools] == ["read"]
+        assert (await secured.send_ping()) is not None
+        with pytest.raises(NoSession):
+            await secured.call_tool("read", {"n": 1})
+        with pytest.raises(AttributeError):
+            copy.copy(secured).no_such_member  # noqa: B018  # a copy is asked before it has anything
+    assert server.calls == []

@@ -56,6 +56,8 @@ class SecuredSession(Delivers):
         self._url: str | None = None  # where the connection goes to, once it has shown that it carries tokens
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # what the session has
+        if name == "_session":  # a copy that is being made has none yet
+            raise AttributeError(name)
         return getattr(self._session, name)
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the session's
