@@ -1,18 +1,28 @@
 """The three programs of examples/agents, from their options to their last line."""
+# ruff: noqa: ARG002  # the signatures of Wise are LangChain's
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 
+from deputize.errors import Denied
+from deputize.testing import FakeAuthority, assert_denied
 from deputize_examples.program import Example, run
+from tools.tree import ROOT
 
 NAMES = ("support_desk", "data_team", "deep_research")
 TOKEN = re.compile(r"eyJ[\w-]{8,}")  # how every token of ours begins
@@ -148,6 +158,47 @@ def test_without_their_registration_the_researchers_are_refused(
     assert outcome.heard["library"] == []
     assert [child.agent for child in outcome.tree.children] == ["editor"]
     assert [entry.type for entry in outcome.tree.records if entry.type == "agent.unnamed"] == ["agent.unnamed"] * 4
+
+
+def test_the_steward_changes_nothing_by_a_token_that_could_be_copied(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples/agents/src/deputize_examples/data_team", tmp_path, dirs_exist_ok=True)
+    config = tmp_path / "deputize.toml"
+    config.write_text(config.read_text("utf-8").replace('"dpop"', '"bearer"'), encoding="utf-8")
+    with FakeAuthority(config=config) as authority, authority.session(user="alice", agent="lead") as session:
+        steward = session.delegate("steward")
+        with pytest.raises(Denied), steward.tool_call("execute"):
+            pass
+        assert_denied(session, "execute", agent="steward", policy="changes-need-a-bound-token")
+
+
+class Wise(BaseChatModel):
+    """A model of a provider that is too wise to do anything at all."""
+
+    model: str
+
+    @property
+    def _llm_type(self) -> str:
+        return "wise"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("I would rather not."))])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_real_model_plays_every_part_and_may_be_wiser_than_that(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider = ModuleType("langchain_ollama")
+    provider.__spec__ = ModuleSpec("langchain_ollama", None)
+    provider.__dict__["ChatOllama"] = Wise
+    monkeypatch.setitem(sys.modules, "langchain_ollama", provider)
+    assert run(_example(name), ["--model", "ollama:wise"]) == 0
+    shown = capsys.readouterr().out
+    assert "alice reads: I would rather not." in shown
+    assert "Nothing was refused: the model did not try." in shown
 
 
 def test_a_model_that_nobody_has_is_a_mistake_in_usage(capsys: pytest.CaptureFixture[str]) -> None:

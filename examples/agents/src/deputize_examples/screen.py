@@ -57,14 +57,16 @@ class Screen:
     def refusal(self, refusals: Sequence[str]) -> None:
         """The first refusal, as a developer reads it."""
         self._heading("The first refusal, as it stands in the log")
-        self._print(Text(refusals[0] if refusals else "Nothing was refused: the model did not try.", style="dim"), 2)
+        told = refusals[0] if refusals else "Nothing was refused: the model did not try."
+        for line in told.splitlines():
+            self._print(Text(line.strip(), style="dim"), 2 + len(line) - len(line.lstrip()))
 
     def heard(self, heard: Mapping[str, Sequence[str]]) -> None:
         """What reached the servers: what was refused before is not there."""
         self._heading("What the servers heard")
         for name, lines in heard.items():
             for line, times in Counter(lines or ["nothing"]).items():
-                self._print(Text.assemble((f"{name}: ", "magenta"), line, f" ({times} times)" * (times > 1)), 2)
+                self._print(Text.assemble((f"{name}: ", "magenta"), line, f" (x{times})" * (times > 1)), 2)
 
     def tree(self, root: SessionTree) -> None:
         """Who handed on to whom, with which rights, and what each did."""

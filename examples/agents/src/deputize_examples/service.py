@@ -102,7 +102,7 @@ def _name(spiffe_id: str) -> str:
 def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _LONGEST))
+            body = self.rfile.read(min(_length(self.headers.get("Content-Length")), _LONGEST))
             status, answer = service.serve(self.path, dict(self.headers), body)
             sent = json.dumps(answer).encode()
             self.send_response(status)
@@ -117,6 +117,10 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
             """Nothing is printed."""
 
     return Handler
+
+
+def _length(header: str | None) -> int:
+    return int(header) if header is not None and header.isascii() and header.isdigit() else 0
 
 
 class Refused(Exception):  # read as a sentence

@@ -3,37 +3,20 @@
 Analyst and steward are given the same tools: which of them may use `execute` is not decided here.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ToolCallRequest
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, tool
-from langgraph.types import Command
 
-from deputize_examples.service import Refused, call
+from deputize_examples.answers import TellsTheModel
+from deputize_examples.service import call
 from langchain_deputize import DeputizeMiddleware
 
 LEAD = "You answer for the data team. Have the analyst find things out, and the steward correct data. Then sum up."
 ANALYST = "You answer questions about the table orders with SQL. Look at rows before you speak of them."
 STEWARD = "You correct single rows of the table orders with SQL, exactly as you are told."
-
-
-class TellsTheModel(AgentMiddleware[Any, Any, Any]):
-    """What the warehouse refuses is an answer to the model. Outside of ours, so that the record says `failed`."""
-
-    def wrap_tool_call(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
-    ) -> ToolMessage | Command[Any]:
-        """Run it; put a refusal into words."""
-        try:
-            return handler(request)
-        except Refused as refused:
-            asked = request.tool_call
-            return ToolMessage(str(refused), name=asked["name"], tool_call_id=asked["id"], status="error")
 
 
 def build(model: BaseChatModel, *, warehouse: str) -> Runnable[Any, Any]:

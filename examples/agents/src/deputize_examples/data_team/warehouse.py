@@ -44,7 +44,7 @@ def _run(database: Path, sql: str, *, writes: bool) -> object:
         db.set_authorizer(authorize)
         try:
             done = db.execute(sql)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, sqlite3.Warning) as error:  # of several statements: Python 3.11 warns
             if beyond and not writes:
                 raise NotEnough(f"{sql.split(maxsplit=1)[0]} needs {WRITE}") from error
             raise ValueError("no such statement") from error

@@ -17,6 +17,7 @@ from langchain_core.tools import BaseTool, tool
 from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel, Field
 
+from deputize_examples.answers import TellsTheModel
 from deputize_examples.service import call
 from langchain_deputize import DeputizeMiddleware, secure_tool
 
@@ -77,7 +78,7 @@ def build(model: BaseChatModel, *, library: str, press: str) -> Runnable[Any, An
 
 def _researcher(model: BaseChatModel, tools: Sequence[BaseTool]) -> Runnable[Any, Any]:
     """Without `name=`."""
-    return create_agent(model, tools, system_prompt=RESEARCHER, middleware=[DeputizeMiddleware()])
+    return create_agent(model, tools, system_prompt=RESEARCHER, middleware=[TellsTheModel(), DeputizeMiddleware()])
 
 
 def _tools(library: str, press: str) -> tuple[BaseTool, BaseTool, BaseTool]:

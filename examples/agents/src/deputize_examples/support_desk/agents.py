@@ -12,6 +12,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, tool
 from langgraph_swarm import create_handoff_tool, create_swarm
 
+from deputize_examples.answers import TellsTheModel
 from deputize_examples.service import call
 from langchain_deputize import DeputizeMiddleware
 
@@ -26,7 +27,7 @@ def build(model: BaseChatModel, *, helpdesk: str, finance: str) -> Runnable[Any,
     to_desk, to_support, to_accountant = (
         create_handoff_tool(agent_name=name, name=f"to_{name}") for name in ("desk", "support", "accountant")
     )
-    guard = [DeputizeMiddleware()]
+    guard = [TellsTheModel(), DeputizeMiddleware()]
     desk = create_agent(model, [to_support, to_accountant], name="desk", system_prompt=DESK, middleware=guard)
     support = create_agent(
         model, [*tools, to_accountant, to_desk], name="support", system_prompt=SUPPORT, middleware=guard
