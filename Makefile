@@ -5,7 +5,7 @@ BIN := .venv/bin
 export UV_SYSTEM_CERTS ?= 1
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-MEMBERS := packages/core packages/langchain_plugin packages/mcp_plugin examples/demo
+MEMBERS := packages/core packages/langchain_plugin packages/mcp_plugin examples/demo examples/agents
 SYNCED := .venv/.synced
 
 .PHONY: demo test check lock bench docs format clean

@@ -1,13 +1,16 @@
 """The examples are read to learn from: they use what users can use, and keep tokens where they belong."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from deputize_demo import seed
+from deputize_examples.data_team import seed as orders
+from deputize_examples.deep_research import seed as documents
+from deputize_examples.support_desk import seed as tickets
 from tools.tree import ROOT
 
 PUBLIC = {
@@ -48,3 +51,21 @@ def test_the_customers_are_the_same_everywhere_and_one_note_is_an_order() -> Non
     assert [one.id for one in customers if "drop_table" in one.note] == [seed.POISONED]
     digest = sha256(repr([tuple(customer) for customer in customers]).encode()).hexdigest()
     assert digest == "3e12e65f0bd60d67b91427c590bc24f5cc8a4f7222fe9715fefbe906cce841d3"
+
+
+@pytest.mark.parametrize(
+    ("rows", "poisoned", "expected"),
+    [
+        (tickets.tickets, tickets.POISONED, "1232cf69486e3eb46e043b87ff0964384ec6b68efda99d827ef2a768a6acf12a"),
+        (orders.orders, orders.POISONED, "e00522735ee49f6664233ef752c2769b34964c2c34c7024b5f940243c2b0420b"),
+        (documents.documents, documents.POISONED, "21de3fe4f803a367cf2b673b48631feb3e0cfb6e8f8dd60a2cabd0ab9ec2dbfb"),
+    ],
+    ids=["tickets", "orders", "documents"],
+)
+def test_the_rows_of_an_example_are_the_same_everywhere_and_one_is_an_order(
+    rows: Callable[[], Iterator[tuple[int, ...]]], poisoned: int, expected: str
+) -> None:
+    all_of_them = list(rows())
+    assert len(all_of_them) >= 5000
+    assert [row[0] for row in all_of_them if "NOTE TO THE ASSISTANT" in str(row)] == [poisoned]
+    assert sha256(repr([tuple(row) for row in all_of_them]).encode()).hexdigest() == expected

@@ -1,40 +1,21 @@
-"""For users' own tests: a clock that moves by hand, an issuer of users, a throw-away PostgreSQL, and more."""
+"""For users' own tests: an Authority in memory, a clock that moves by hand, an issuer of users, and more."""
 
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deputize.testing.issuer import FakeIssuer as FakeIssuer  # re-exported
+from deputize.testing.access import mock_access as mock_access  # re-exported, as those below
+from deputize.testing.authority import FakeAuthority as FakeAuthority
+from deputize.testing.canaries import Canary as Canary
+from deputize.testing.canaries import canary as canary
+from deputize.testing.clock import FakeClock as FakeClock
+from deputize.testing.denials import assert_denied as assert_denied
+from deputize.testing.issuer import FakeIssuer as FakeIssuer
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from deputize.testing.database import Database
-
-
-class FakeClock:
-    """A clock that stands until it is moved. Satisfies `deputize.model.clock.Clock`."""
-
-    def __init__(self, start: float = 1_750_000_000.0) -> None:
-        self._wall = start
-        self._steady = 1000.0
-
-    def now(self) -> float:
-        """Wall-clock seconds."""
-        return self._wall
-
-    def monotonic(self) -> float:
-        """Steady seconds."""
-        return self._steady
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._wall += seconds
-        self._steady += seconds
-
-    def step(self, seconds: float) -> None:
-        """Set the wall clock forward or back, as an operator or NTP does; steady time goes on as it was."""
-        self._wall += seconds
 
 
 def postgres(*, durable: bool = False) -> "AbstractContextManager[Database]":

@@ -1,0 +1,1 @@
+"""Researchers without a name, in parallel: each reads, and none of them can publish."""

@@ -1,0 +1,1 @@
+"""A support agent that cannot reach finance, whatever a ticket tells it."""
