@@ -19,6 +19,7 @@ from langgraph.types import Command
 from deputize import Authority, Session
 from deputize.errors import ConfigurationError, NoSession, SessionEnded
 from langchain_deputize import langgraph_user, secure, session_config
+from langchain_deputize.runs import RUNS
 from langchain_deputize.testing import ScriptedModel, calls
 
 Make = Callable[..., Authority]
@@ -199,6 +200,7 @@ def test_a_stream_that_is_read_late_or_left_early_ends_its_session_when_it_ends(
         early = graph.astream(MESSAGES, stream_mode="updates")
         await anext(early)
         await early.aclose()
+        assert len(RUNS) == 0  # not only when the loop gets round to it
 
     asyncio.run(leave())
     assert len(authority.audit.find(type="session.closed")) == 2

@@ -215,6 +215,7 @@ def test_a_graph_that_two_secured_ones_share_is_guarded_once(
     shared = agent(add)
     secured(authority, shared)
     graph = secured(authority, shared)
+    assert shared.nodes["tools"].bound._wrap_tool_call.around is None  # a factory secures with each run
     assert run(authority, invoke, outline, graph) == ("boss", [("add", "done")], [])
 
 
