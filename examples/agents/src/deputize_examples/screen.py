@@ -66,7 +66,7 @@ class Screen:
         self._heading("What the servers heard")
         for name, lines in heard.items():
             for line, times in Counter(lines or ["nothing"]).items():
-                self._print(Text.assemble((f"{name}: ", "magenta"), line, f" (x{times})" * (times > 1)), 2)
+                self._print(Text.assemble((f"{name}: ", "magenta"), line, f" x{times}" * (times > 1)), 2)
 
     def tree(self, root: SessionTree) -> None:
         """Who handed on to whom, with which rights, and what each did."""
