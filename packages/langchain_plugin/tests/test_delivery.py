@@ -7,10 +7,19 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.tools import BaseTool, StructuredTool
 
 from deputize import Authority
-from langchain_deputize import DeputizeAuth, DeputizeMiddleware, Undeliverable, secure_tool
+from deputize.errors import NoSession
+from langchain_deputize import (
+    DeputizeAuth,
+    DeputizeMiddleware,
+    Undeliverable,
+    current_access,
+    current_session,
+    secure_tool,
+)
 from langchain_deputize.testing import ScriptedModel, calls
 
 Make = Callable[..., Authority]
@@ -70,6 +79,52 @@ def test_a_call_that_would_go_out_without_its_token_is_refused_and_recorded(
     failed = [row for row in authority.audit if row["type"] == "tool.failed"]
     assert {row["detail"]["error"] for row in failed} == {"Undeliverable"}
     assert [row["type"] for row in authority.audit if str(row["type"]).startswith("exchange.")] == []
+
+
+@pytest.mark.requirement("I4")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://crm.example:444/mcp",
+        "http://crm.example/mcp",
+        "https://evil.example/mcp",
+        "https://crm.example@evil.example/",
+        "",
+        "https://[::1",
+        None,
+    ],
+)
+def test_a_connection_that_goes_elsewhere_than_to_the_tools_resource_is_refused(authority: Authority, url: Any) -> None:
+    sent: list[int] = []
+    over = {"transport": "streamable_http", "url": url, "auth": DeputizeAuth()}
+    tool = secure_tool(by_adapter(sent, connection=over), scopes=["crm:read"], resource=CRM)
+    with authority.session(user="alice", agent="solo") as session:
+        with pytest.raises(Undeliverable):
+            asyncio.run(tool.ainvoke({"n": 1}))
+        assert current_session() is session
+        with pytest.raises(NoSession):
+            current_access()  # the refused call is over
+    assert sent == []
+
+
+@pytest.mark.requirement("I4")
+def test_a_call_whose_token_is_refused_is_not_sent(make: Make) -> None:
+    sent: list[int] = []
+    authority = make(agents={"solo": ["crm:read"]}, resources={CRM: ["crm:read"]})
+    over = {"transport": "streamable_http", "url": CRM, "auth": DeputizeAuth()}
+    tool = secure_tool(by_adapter(sent, connection=over), scopes=["crm:read"], resource=CRM)
+
+    class Ends(AgentMiddleware[Any, Any, Any]):
+        async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+            authority.revoke(user="local|alice", reason="it ends here")
+            return await handler(request)
+
+    steps = [calls(("read", {"n": 1}, "c1")), "done"]
+    agent = create_agent(ScriptedModel(steps=steps), [tool], name="solo", middleware=[Ends()])
+    with authority.session(user="alice", agent="solo"):
+        messages = asyncio.run(agent.ainvoke({"messages": [("user", "go")]}))["messages"]
+    assert sent == []
+    assert [message.status for message in messages if message.type == "tool"] == ["error"]
 
 
 def test_the_error_has_a_type_a_code_and_says_what_would_be_enough(authority: Authority) -> None:

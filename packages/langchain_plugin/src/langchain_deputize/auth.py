@@ -47,8 +47,6 @@ class DeputizeAuth(httpx2.Auth, httpx.Auth):  # type: ignore[misc]  # one class 
             `resource`. Everything else stays refused there.
     """
 
-    requires_request_body = True
-
     def __init__(self, resource: str | None = None, *, discovery: Sequence[str] | None = None) -> None:
         if isinstance(discovery, str):
             raise ConfigurationError("discovery is a list of scopes, not one string", key="discovery")

@@ -108,7 +108,7 @@ class Guard:
         try:
             if delivers(self._tool, entered):
                 entered.access()  # a refusal is told here, not in the midst of the connection
-        except DeputizeError as error:
+        except BaseException as error:
             self._scope.__exit__(type(error), error, error.__traceback__)
             raise
         self._marking.__enter__()
@@ -125,7 +125,7 @@ class Guard:
         try:
             if delivers(self._tool, entered):
                 await entered.session.authority.run(entered.access)
-        except DeputizeError as error:
+        except BaseException as error:
             await self._scope.__aexit__(type(error), error, error.__traceback__)
             raise
         self._marking.__enter__()

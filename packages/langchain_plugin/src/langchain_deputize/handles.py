@@ -74,9 +74,12 @@ def waiting() -> int:
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Whether two URLs have scheme, host and port in common (RFC 6454 §4)."""
-    first, second = httpx.URL(one), httpx.URL(other)
-    return (first.scheme, first.host, first.port) == (second.scheme, second.host, second.port)
+    """Whether two URLs have scheme, host and port in common (RFC 6454 §4). What is no URL has no origin."""
+    try:
+        first, second = httpx.URL(one), httpx.URL(other)
+    except httpx.InvalidURL:
+        return False
+    return bool(first.host) and (first.scheme, first.host, first.port) == (second.scheme, second.host, second.port)
 
 
 def _handle(body: bytes) -> str | None:
