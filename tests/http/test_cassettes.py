@@ -123,6 +123,7 @@ def test_no_token_is_in_a_transcript() -> None:
 
 
 @pytest.mark.deep
+@pytest.mark.filterwarnings("ignore:'encoding' argument not specified:EncodingWarning")  # vcrpy writes the file so
 @pytest.mark.parametrize("story", STORIES)
 def test_it_is_recorded_anew(story: str, tmp_path: Path) -> None:
     world = World.begin(tmp_path)
