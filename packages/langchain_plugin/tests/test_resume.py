@@ -378,7 +378,8 @@ def served(authority: Authority, add: BaseTool) -> Any:
 def test_the_root_of_a_thread_that_expired_is_continued_by_a_linked_one(tmp_path: Any, run: Run, add: BaseTool) -> None:
     (tmp_path / "deputize.toml").write_text(
         '[authority]\nissuer = "http://127.0.0.1:1"\n[store]\nurl = "sqlite::memory:"\n'
-        '[agents.boss]\nopen = true\nuse = { local = ["add"] }\n'
+        '[agents.boss]\nopen = true\nuse = { local = ["add"] }\n',
+        encoding="utf-8",
     )
     clock = FakeClock()
     config: Any = {"configurable": {"thread_id": "t1"}}

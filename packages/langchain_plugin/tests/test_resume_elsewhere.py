@@ -62,7 +62,7 @@ class Place:
         join = enroll(self.engine.parts, "crew", by="test").token if self.remote else ""
         program = str(Path(__file__).with_name("elsewhere.py"))
         asked = [sys.executable, program, phase, self.at, self.checkpoints, join]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(asked, capture_output=True, encoding="utf-8", timeout=120, check=False)
         assert done.returncode == 0, done.stderr  # a refusal is logged there, too
         told: dict[str, list[str]] = json.loads(done.stdout)
         return told

@@ -190,7 +190,8 @@ def test_a_session_of_a_thread_that_expired_is_followed_by_a_new_one_that_the_re
         session_ttl = "10m"
         delegate_to = ["alice"]
         use = { local = ["add"] }
-        """
+        """,
+        encoding="utf-8",
     )
     clock = FakeClock()
     with Authority.from_configuration(load(str(tmp_path / "deputize.toml")), clock=clock) as authority:

@@ -25,14 +25,14 @@ def open_at(base: Session, agent: str, key: str, task: str | None) -> Session:
     One that expired, or was closed because its run had failed, has its successor under the next key, and the record
     shows that as opened. Raises SessionEnded where it was revoked, or where what it lies below has ended.
     """
-    for number in range(AGAIN):
+    number = 0
+    while True:
         try:
             return base.delegate(agent, task=task, key=f"{key}:{number}" if number else key)
         except SessionEnded as error:
-            over = error.denial.session
-            if error.code == "session_revoked" or not over or over in _line(base) or number + 1 == AGAIN:
+            over, number = error.denial.session, number + 1
+            if error.code == "session_revoked" or not over or over in _line(base) or number == AGAIN:
                 raise
-    raise AssertionError("unreachable")  # pragma: no cover
 
 
 def _line(session: Session) -> set[str]:
@@ -135,13 +135,14 @@ def root_of(authority: Authority, *, agent: str, user: str, thread: str) -> Sess
     """
     known = (agent, user, thread)
     continues = _ROOTS.get(authority, known)
-    for number in range(AGAIN):
+    number = 0
+    while True:
         key = f"langgraph:{thread}" if continues is None else f"langgraph:{thread}:{continues}"
         try:
             return authority.session(agent=agent, user=user, key=key, continues=continues)
         except SessionEnded as error:
-            if error.code != "session_expired" or not error.denial.session or number + 1 == AGAIN:
+            number += 1
+            if error.code != "session_expired" or not error.denial.session or number == AGAIN:
                 raise
             continues = error.denial.session
             _ROOTS.put(authority, known, continues)
-    raise AssertionError("unreachable")  # pragma: no cover
