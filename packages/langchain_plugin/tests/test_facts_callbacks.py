@@ -3,7 +3,6 @@
 
 import asyncio
 import contextvars
-import importlib.metadata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +15,7 @@ from langchain_core.tools import BaseTool, StructuredTool, tool
 from langchain_core.tracers.context import _configure_hooks, register_configure_hook
 
 from langchain_deputize.testing import calls
-from packages.langchain_plugin.tests.watch import ADD, Watch, said, scripted
+from packages.langchain_plugin.tests.watch import ADD, Watch, release, said, scripted
 
 Invoke = Callable[..., Any]
 
@@ -115,12 +114,8 @@ async def test_the_end_of_a_tool_that_is_cancelled_is_told_as_an_error_from_core
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    told = ["tool", "tool error"] if _core_version() >= (1, 7, 5) else ["tool"]
+    told = ["tool", "tool error"] if release("langchain-core") >= (1, 7, 5) else ["tool"]
     assert [kind for kind, _ in watch.told] == told
-
-
-def _core_version() -> tuple[int, ...]:
-    return tuple(int(part) for part in importlib.metadata.version("langchain-core").split(".")[:3])
 
 
 def test_callbacks_given_to_an_inner_call_add_to_those_around_it(invoke: Invoke, add: BaseTool) -> None:

@@ -1,6 +1,7 @@
 """For the facts: a handler that writes down what it is told, and agents without anything of ours on them."""
 # ruff: noqa: ARG002  # the signatures are LangChain's
 
+import importlib.metadata
 from typing import Any
 
 from langchain.agents import create_agent
@@ -49,13 +50,22 @@ class Watch(BaseCallbackHandler):
         """What was told of one kind."""
         return [kwargs for name, kwargs in self.told if name == kind]
 
-    def roots(self) -> list[tuple[str, str | None]]:
-        """(name, label) of the runs that begin an agent: those with a label of their own name, and no task's tag."""
-        return [(run["name"], label(run)) for run in self.of("chain") if run["name"] == label(run) and not task(run)]
+    def runs(self, *names: str) -> list[dict[str, Any]]:
+        """The runs of these names that are no tasks of a graph: an agent's own."""
+        return [run for run in self.of("chain") if run["name"] in names and not task(run)]
+
+    def names(self, *names: str) -> list[str]:
+        """The names of those runs, in their order."""
+        return [str(run["name"]) for run in self.runs(*names)]
 
     def tasks(self, name: str) -> list[dict[str, Any]]:
         """The runs of a node."""
         return [run for run in self.of("chain") if run["name"] == name and task(run)]
+
+
+def release(package: str) -> tuple[int, ...]:
+    """The release that is installed: facts that changed say with which."""
+    return tuple(int(part) for part in importlib.metadata.version(package).split(".")[:3])
 
 
 def label(run: dict[str, Any]) -> str | None:
