@@ -83,8 +83,9 @@ def test_a_refused_call_is_found_by_tool_agent_and_policy(authority: Authority) 
             ("boss", "drop_table", None, "was never called by boss"),
             (None, "delete", None, "was never called by anybody"),
         ):
-            with pytest.raises(AssertionError, match=said) as failed:
+            with pytest.raises(AssertionError) as failed:
                 assert_denied(session, tool, agent=agent, policy=policy)
+            assert said in str(failed.value)
             assert "research [open]" in str(failed.value)
 
 
@@ -95,8 +96,9 @@ def test_a_call_that_was_permitted_once_is_not_denied(authority: Authority) -> N
         authority.update(agents={"boss": [], "research": ["other"]})
         with pytest.raises(Denied), session.tool_call("search"):
             pass
-        with pytest.raises(AssertionError, match="was permitted"):
+        with pytest.raises(AssertionError) as failed:
             assert_denied(session, "search")
+        assert "was permitted" in str(failed.value)
 
 
 def test_a_canary_is_every_access_token_and_is_found_wherever_it_was_put(tmp_path: Path) -> None:
@@ -123,15 +125,17 @@ def test_a_canary_is_every_access_token_and_is_found_wherever_it_was_put(tmp_pat
     }
     found = ["text", "nested", "key", "file", "folder", "object", "session"]
     assert bird.found_in(**sinks) == found
-    with pytest.raises(AssertionError, match=r"found in: text, file$") as failed:
+    with pytest.raises(AssertionError) as failed:
         bird.assert_unseen(text=token, tree=session.tree(), file=tmp_path / "state.db")
+    assert str(failed.value).endswith("found in: text, file")
     assert token not in str(failed.value)
     bird.assert_unseen(tree=session.tree(), records=list(fake.audit), nothing=None, empty=tmp_path / "none")
 
 
 def test_a_canary_that_nobody_was_given_proves_nothing() -> None:
-    with pytest.raises(AssertionError, match="no access token was minted"):
+    with pytest.raises(AssertionError) as failed:
         canary().assert_unseen(output="")
+    assert "no access token was minted" in str(failed.value)
 
 
 def test_no_two_canaries_are_the_same() -> None:
