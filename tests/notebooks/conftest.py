@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ran]:
         if name not in kept:
             book = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
             folder = str(tmp_path_factory.mktemp(name))
-            nbclient.NotebookClient(book, timeout=PATIENCE, resources={"metadata": {"path": folder}}).execute()
+            client = nbclient.NotebookClient(book, timeout=PATIENCE, resources={"metadata": {"path": folder}})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", EncodingWarning)  # of Jupyter's own files
+                client.execute()
             kept[name] = Ran([found for cell in book.cells for found in cell.get("outputs", [])])
         return kept[name]
 
