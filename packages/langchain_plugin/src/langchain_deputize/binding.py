@@ -1,6 +1,7 @@
 """Which session an agent's run gets: opened when the agent runs, closed when it has ended."""
 
 import logging
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from langchain_deputize.runs import (
     session_at,
     top,
 )
+from langchain_deputize.steps import Caller, Gate, Work, closed, done, noted
 from langchain_deputize.threads import open_at, resume_below
 
 UNNAMED: Final = "LangGraph"  # what LangGraph calls a graph that was given no name
@@ -30,27 +32,30 @@ UNNAMED: Final = "LangGraph"  # what LangGraph calls a graph that was given no n
 _LOG: Final = logging.getLogger("langchain_deputize")
 
 
-def enter_graph(graph: Run) -> None:
+def enter_graph(graph: Run) -> Work[None]:
     """A first task shows that `graph` is one: find out whose it is, before any model or tool call in it."""
     with graph.lock:
-        if graph.graph:
-            return
-        graph.graph = True
-        if graph.session is not None:
-            return
-        try:
-            _identify(graph)
-        except DeputizeError as error:
-            graph.refusal = error
-            raise
+        first, graph.graph = not graph.graph, True
+        gate = graph.gate = graph.gate or Gate()
+    if not first:
+        yield from gate.passed()
+        return
+    try:
+        if graph.session is None:
+            yield from _identify(graph)
+    except DeputizeError as error:
+        graph.refusal = error
+        raise
+    finally:
+        gate.open()
 
 
-def _identify(graph: Run) -> None:
+def _identify(graph: Run) -> Work[None]:
     above, called = graph_above(graph)
     hosted = above is None and not called
     agent = _name_of(graph)
     if agent is not None:
-        bind(graph, agent)
+        yield from bind(graph, agent)
     elif hosted:
         graph.session = session_at(graph)  # the host named the agent when it opened the session
     else:
@@ -86,7 +91,7 @@ def _unnamed(graph: Run) -> UnknownAgent:
     )
 
 
-def bind(run: Run, agent: str) -> None:
+def bind(run: Run, agent: str) -> Work[None]:
     """Give an agent's run its session: opened below the delegator's, or the one that it had before."""
     held = holder(run.parent)
     inherited = held.session if held is not None else top(run).base
@@ -99,21 +104,21 @@ def bind(run: Run, agent: str) -> None:
         if base.name == agent and (opened_by_hand or not called):
             run.session = base
         else:
-            _open(run, base, agent)
+            yield from _open(run, base, agent)
         return
     announced = _take(graph, node_of(run, graph))
     if announced is not None:
-        _take_over(run, graph, base, announced, agent)
+        yield from _take_over(run, graph, base, announced, agent)
     elif base.name == agent:
-        _enter(run, graph, base, same=held is not None and _between(held, graph))
+        yield from _enter(run, graph, base, same=held is not None and _between(held, graph))
     else:
         with RUNS.lock:
             back = graph.idle.pop(agent, None)
         if back is None:
-            _open(run, base, agent, first=not graph.begun)
+            yield from _open(run, base, agent, first=not graph.begun)
         else:
             _go_on(run, graph, back)
-            back.note("session.reentered")
+            yield from noted(back, "session.reentered")
     graph.begun = True
 
 
@@ -127,7 +132,7 @@ def _between(held: Run, graph: Run) -> bool:
     return False
 
 
-def _enter(run: Run, graph: Run, base: Session, *, same: bool) -> None:
+def _enter(run: Run, graph: Run, base: Session, *, same: bool) -> Work[None]:
     run.session = base
     if same:
         return
@@ -135,7 +140,7 @@ def _enter(run: Run, graph: Run, base: Session, *, same: bool) -> None:
         again = base.id in graph.entered
         graph.entered.add(base.id)
     if again:
-        base.note("session.reentered")
+        yield from noted(base, "session.reentered")
 
 
 def _take(graph: Run, node: str) -> Announced | None:
@@ -147,26 +152,25 @@ def _take(graph: Run, node: str) -> Announced | None:
     return None
 
 
-def _take_over(run: Run, graph: Run, base: Session, announced: Announced, agent: str) -> None:
+def _take_over(run: Run, graph: Run, base: Session, announced: Announced, agent: str) -> Work[None]:
     """The other agent runs: below the delegator, or back in its own session where it is above the delegator."""
     back = _outer(announced.session, base, agent)
     if back is not None:
         with RUNS.lock:
             graph.idle.pop(agent, None)
             graph.entered.add(back.id)
-            done = [over for over in graph.deferred if below(over.session, back)]
-            graph.deferred = [over for over in graph.deferred if over not in done]
-            over = {waiting.session.id for waiting in done}
+            over_now = [over for over in graph.deferred if below(over.session, back)]
+            graph.deferred = [over for over in graph.deferred if over not in over_now]
+            over = {waiting.session.id for waiting in over_now}
             graph.idle = {name: session for name, session in graph.idle.items() if session.id not in over}
         _go_on(run, graph, back)
-        back.note("session.returned", tool=announced.tool, call_id=announced.call_id)
-        for waiting in reversed(done):
-            waiting.session.close()
+        yield from noted(back, "session.returned", announced)
+        for waiting in reversed(over_now):
+            yield from closed(waiting.session)
         return
-    _open(run, announced.session, agent)
+    yield from _open(run, announced.session, agent)
     if run.session is not None:
-        detail = {"to": agent, "sid": run.session.id}
-        announced.session.note("handoff.taken", tool=announced.tool, call_id=announced.call_id, detail=detail)
+        yield from noted(announced.session, "handoff.taken", announced, {"to": agent, "sid": run.session.id})
 
 
 def _go_on(run: Run, graph: Run, session: Session) -> None:
@@ -183,27 +187,28 @@ def _outer(session: Session, base: Session, agent: str) -> Session | None:
     return None
 
 
-def _open(run: Run, base: Session, agent: str, *, first: bool = False) -> None:
+def _open(run: Run, base: Session, agent: str, *, first: bool = False) -> Work[None]:
     """Below `base`, or again what the same place had before. `first` of its graph: an earlier turn may tell more."""
     place = place_of(run, agent)
     run.spot, run.lasts, run.owns = place.spot, place.lasting, not place.lasting
     failed = _tried_before(run, base)
     if failed is not None:
         run.session, run.keyed = failed.session, failed.keyed
-        failed.session.note("session.reentered")
+        yield from noted(failed.session, "session.reentered")
         return
     key = place.key()
     run.keyed = key is not None
     if key is None:
-        run.session = base.delegate(agent, task=_task(run))
+        run.session = yield from done(base, partial(base.delegate, agent, task=_task(run)))
         return
     earlier = first and place.lasting and place.spot.number == 0
-    run.session = (resume_below(base, place, agent) if earlier else None) or open_at(base, agent, key, _task(run))
+    found = (yield from resume_below(base, place, agent)) if earlier else None
+    run.session = found or (yield from open_at(base, agent, key, _task(run)))
     known = top(run).known
     if run.session.id in known:
-        run.session.note("session.reentered")
+        yield from noted(run.session, "session.reentered")
     elif run.session.reissued:
-        run.session.note("session.resumed")
+        yield from noted(run.session, "session.resumed")
     known[run.session.id] = run.session
 
 
@@ -228,7 +233,7 @@ def _task(run: Run) -> str | None:
     return up.description if up is not None else None
 
 
-def announce(run: Run, output: object) -> None:
+def announce(run: Run, output: object) -> Work[None]:
     """A tool ended: note the hand-offs that its `Command` asks the graph above its agent for."""
     nodes = destinations(output)
     agent, _ = graph_above(run)
@@ -237,23 +242,24 @@ def announce(run: Run, output: object) -> None:
     if graph is None or session is None:
         return
     for node in nodes:
-        session.note("handoff.announced", tool=run.name, call_id=run.call_id, detail={"to": node})
+        announced = Announced(session=session, tool=run.name, call_id=run.call_id, to=node)
+        yield from noted(session, "handoff.announced", announced, {"to": node})
         with RUNS.lock:
-            graph.waiting.append(Announced(session=session, tool=run.name, call_id=run.call_id, to=node))
+            graph.waiting.append(announced)
 
 
-def ended(run_id: UUID, error: BaseException | None) -> None:
+def ended(run_id: UUID, error: BaseException | None) -> Work[None]:
     """LangChain, or a guard, tells that a run is over. Only the first word counts."""
     run = RUNS.remove(run_id)
     if run is None:
         return
     if run.parent is None:
         for left in RUNS.left_over(run):
-            finish(left, error)
-    finish(run, error)
+            yield from finish(left, error)
+    yield from finish(run, error)
 
 
-def finish(run: Run, error: BaseException | None) -> None:
+def finish(run: Run, error: BaseException | None) -> Work[None]:
     """A run ended: see to what was opened for it, unless its agent waits for what it handed on."""
     if suspends(error):
         run.suspended = True
@@ -270,22 +276,22 @@ def finish(run: Run, error: BaseException | None) -> None:
                 graph.idle[session.name] = session
                 run.owns = False
     if run.graph:
-        end_graph(run, error)
+        yield from end_graph(run, error)
     if session is not None:
-        end_session(run, session, error)
-    settle(run, error)
+        yield from end_session(run, session, error)
+    yield from settle(run, error)
 
 
-def note_unnamed(run: Run | None, tool: str, call_id: str | None, error: DeputizeError) -> None:
+def note_unnamed(run: Run | None, tool: str, call_id: str | None, error: DeputizeError) -> Work[None]:
     """Record a refusal because of who runs: in the session of the host, for it belongs to no agent's."""
     base = top(run).base if run is not None else None
     if base is not None:
-        base.note("agent.unnamed", tool=tool, call_id=call_id, detail={"code": error.code})
+        yield from noted(base, "agent.unnamed", Caller(tool, call_id), {"code": error.code})
 
 
-def refuse_unguarded(run: Run, session: Session) -> None:
+def refuse_unguarded(run: Run, session: Session) -> Work[None]:
     """Record a tool that no guard saw."""
-    session.note("tool.unguarded", tool=run.name, call_id=run.call_id)
+    yield from noted(session, "tool.unguarded", Caller(run.name, run.call_id))
     _LOG.warning("tool %r runs under %s without a guard and was refused", run.name, session.name)
 
 

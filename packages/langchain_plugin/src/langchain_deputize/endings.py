@@ -7,58 +7,71 @@ where the activation may be tried again, or be run again with what is suspended 
 from deputize import Session
 from langchain_deputize.commands import fails
 from langchain_deputize.runs import RUNS, Over, Run
+from langchain_deputize.steps import Work, closed, noted
 
 
-def end_session(run: Run, session: Session, error: BaseException | None) -> None:
+def end_session(run: Run, session: Session, error: BaseException | None) -> Work[None]:
     """The run that a session was bound to has ended. One that lasts is only noted as suspended."""
     if not (run.owns or run.lasts):
         return
     if run.suspended:
-        session.note("session.suspended")
+        yield from noted(session, "session.suspended")
     if not run.owns or (run.suspended and run.keyed):
         return
     if not run.suspended and (run.keyed or fails(error)):
-        _later(run, [Over(session=session, spot=run.spot, keyed=run.keyed)])
+        yield from _later(run, [Over(session=session, spot=run.spot, keyed=run.keyed)])
     else:
-        session.close()
+        yield from closed(session)
 
 
-def end_graph(graph: Run, error: BaseException | None) -> None:
+def end_graph(graph: Run, error: BaseException | None) -> Work[None]:
     """Hand-offs that no agent took are told; agents that waited for what they handed on have nothing to wait for."""
-    for announced in graph.waiting:
-        detail = {"to": announced.to}
-        announced.session.note("handoff.not_taken", tool=announced.tool, call_id=announced.call_id, detail=detail)
-    for over in reversed(graph.deferred):
+    for announced in list(graph.waiting):
+        yield from noted(announced.session, "handoff.not_taken", announced, {"to": announced.to})
+    for over in list(reversed(graph.deferred)):
         if graph.suspended and over.keyed:
-            over.session.note("session.suspended")
+            yield from noted(over.session, "session.suspended")
         elif fails(error) or over.keyed:
             graph.over.append(over)
         else:
-            over.session.close()
+            yield from closed(over.session)
 
 
-def settle(run: Run, error: BaseException | None) -> None:
+def settle(run: Run, error: BaseException | None) -> Work[None]:
     """What ended below a run closes with the task that it was done in, unless that is suspended, or may be retried."""
     with RUNS.lock:
         ended, run.over = run.over, []
     if run.suspended:
         ended = [over for over in ended if not over.keyed]
     if not fails(error) and (run.task or run.parent is None or run.suspended):
-        _close(ended)
+        yield from _close(ended)
     else:
-        _later(run, ended)
+        yield from _later(run, ended)
 
 
-def _later(run: Run, ended: list[Over]) -> None:
-    """The nearest run that still goes on around `run` sees to it; where none does, it is seen to now."""
+def _later(run: Run, ended: list[Over]) -> Work[None]:
+    """The nearest run that still goes on around `run` sees to it; where none does, it is seen to now.
+
+    A sibling of what waits may end when all around it is suspended already: it will be run again with the rest.
+    """
     up = run.parent
     with RUNS.lock:
         if up is not None and RUNS.get(up.id) is up:
             up.over.extend(ended)
             return
-    _close(ended)
+        waits = _suspended(run)
+    yield from _close([over for over in ended if not (over.keyed and waits)])
 
 
-def _close(ended: list[Over]) -> None:
+def _suspended(run: Run) -> bool:
+    up = run.parent
+    while up is not None:
+        if up.suspended:
+            return True
+        up = up.parent
+    return False
+
+
+def _close(ended: list[Over]) -> Work[None]:
     for over in ended:
-        over.session.close()
+        yield from closed(over.session)

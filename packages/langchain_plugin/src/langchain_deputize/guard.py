@@ -27,6 +27,7 @@ from langchain_deputize.handoffs import HandOffTool, hand_off_of
 from langchain_deputize.marks import Mark, marked, marking
 from langchain_deputize.roots import outside
 from langchain_deputize.runs import RUNS, Run, session_at
+from langchain_deputize.steps import Work, adrive, drive
 
 LOG: Final = logging.getLogger("langchain_deputize")
 
@@ -63,12 +64,12 @@ def parent_of(callbacks: object) -> Run | None:
     return RUNS.enclosing(parent if isinstance(parent, UUID) else None)
 
 
-def session_of(call: Call) -> Session:
+def session_of(call: Call) -> Work[Session]:
     """The session of the agent that calls: by the run tree. Raises NoSession, and UnknownAgent for an unnamed agent."""
     try:
         session = session_at(call.parent) if call.parent is not None else ambient_session()
     except DeputizeError as error:
-        note_unnamed(call.parent, call.tool, call.call_id, error)
+        yield from note_unnamed(call.parent, call.tool, call.call_id, error)
         raise
     if session is None:
         raise outside(call.tool)
@@ -117,7 +118,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leaving(error)
+        drive(self._leaving(error))
         self._scope.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> Self:
@@ -134,15 +135,15 @@ class Guard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leaving(error)
+        await adrive(self._leaving(error))
         await self._scope.__aexit__(kind, error, trace)
 
-    def _leaving(self, error: BaseException | None) -> None:
+    def _leaving(self, error: BaseException | None) -> Work[None]:
         if suspends(error):
             self._scope.suspend()
         self._marking.__exit__(None, None, None)
         for run_id in self._mark.runs:
-            ended(run_id, error)
+            yield from ended(run_id, error)
 
     def checked(self, result: Any) -> Any:  # noqa: ANN401  # a tool's result is anything
         """The result, unless a tool that only looked like a hand-off brings something else."""

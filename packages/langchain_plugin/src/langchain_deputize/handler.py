@@ -2,6 +2,7 @@
 # ruff: noqa: ARG002, ANN401  # the signatures are LangChain's
 
 import asyncio
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from threading import Lock
@@ -23,9 +24,11 @@ from langchain_deputize.binding import (
     refuse_unguarded,
 )
 from langchain_deputize.commands import hands_off
+from langchain_deputize.companion import Companion, comes_next
 from langchain_deputize.marks import marked
 from langchain_deputize.places import number
 from langchain_deputize.runs import RUNS, Kind, Run, innermost, node_around, session_at
+from langchain_deputize.steps import Work, perform
 
 HANDOFF: Final = "__handoff_destination"  # metadata of langgraph-supervisor's and langgraph-swarm's hand-off tools
 _STEP: Final = "graph:step:"  # tag of the task of a graph
@@ -88,28 +91,18 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         run = self._start(run_id, parent_run_id, "chain", str(kwargs.get("name") or ""), metadata)
         if run is None:
             return
-        try:
-            run.task = any(tag.startswith(_STEP) for tag in tags or ())
-            if run.task:
-                if run.parent is not None:
-                    enter_graph(run.parent)
-                if run.name in run.agents:
-                    bind(run, run.agents[run.name])
-                return
+        run.task = any(tag.startswith(_STEP) for tag in tags or ())
+        if not run.task:
             number(run)
-            if run.label is not None and run.label == run.name:
-                bind(run, run.agents.get(run.label, run.label))
-        except BaseException:
-            RUNS.remove(run_id)  # LangChain tells of no end of a run whose start was refused
-            raise
+        _perform(_unless_refused(run_id, _chain(run)))
 
     def on_chain_end(self, outputs: dict[str, Any], *, run_id: UUID, **kwargs: Any) -> None:
         """A chain ended."""
-        ended(run_id, None)
+        _perform(ended(run_id, None))
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """A chain ended by an exception: also by ParentCommand, GraphInterrupt, GeneratorExit and CancelledError."""
-        ended(run_id, error)
+        _perform(ended(run_id, error))
 
     def on_tool_start(
         self,
@@ -132,32 +125,22 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
             number(run)
         description = (inputs or {}).get("description")
         run.description = description if name == "task" and isinstance(description, str) else None
-        try:
-            mark = marked(run.parent, name, run.call_id)
-            if mark is not None:
-                run.session = mark.session
-                mark.runs.append(run_id)
-            else:
-                self._backstop(run, (metadata or {}).get(HANDOFF), inputs)
-        except BaseException:
-            RUNS.remove(run_id)
-            raise
+        mark = marked(run.parent, name, run.call_id)
+        if mark is not None:
+            run.session = mark.session
+            mark.runs.append(run_id)
+            return
+        _perform(_unless_refused(run_id, self._backstop(run, (metadata or {}).get(HANDOFF), inputs)))
 
     def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: Any) -> None:
         """A tool ended: its result may be a hand-off."""
         run = RUNS.get(run_id)
-        if run is None:
-            return
-        try:
-            if run.expects is not None and not hands_off(output, frozenset({run.expects})):
-                self._refuse(run)
-            announce(run, output)
-        finally:
-            ended(run_id, None)
+        if run is not None:
+            _perform(self._tool(run, run_id, output))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """A tool ended by an exception."""
-        ended(run_id, error)
+        _perform(ended(run_id, error))
 
     # What may have runs below it is told of too, or those would look like top-level calls.
 
@@ -255,11 +238,19 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
                 return
         raise InvalidRequest("a run of this run_id goes on already, or two handlers give it different sessions")
 
-    def _backstop(self, run: Run, destination: object, inputs: dict[str, Any] | None) -> None:
+    def _tool(self, run: Run, run_id: UUID, output: object) -> Work[None]:
+        try:
+            if run.expects is not None and not hands_off(output, frozenset({run.expects})):
+                yield from self._refuse(run)
+            yield from announce(run, output)
+        finally:
+            yield from ended(run_id, None)
+
+    def _backstop(self, run: Run, destination: object, inputs: dict[str, Any] | None) -> Work[None]:
         try:
             session = session_at(run)
         except DeputizeError as error:
-            note_unnamed(run, run.name, run.call_id, error)
+            yield from note_unnamed(run, run.name, run.call_id, error)
             raise
         if session is None:
             raise no_session(f'tool "{run.name[:64]}" was called outside a delegated session; nothing was executed')
@@ -268,12 +259,12 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         if isinstance(destination, str) and not inputs and _is_agent(run, session, destination):
             run.expects = destination
             return
-        self._refuse(run)
+        yield from self._refuse(run)
 
-    def _refuse(self, run: Run) -> None:
+    def _refuse(self, run: Run) -> Work[None]:
         session = session_at(run)
         if session is not None:
-            refuse_unguarded(run, session)
+            yield from refuse_unguarded(run, session)
         if self._unguarded == "deny":
             raise _unguarded(run)
 
@@ -285,6 +276,32 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
 
     def __repr__(self) -> str:
         return f"DeputizeCallbackHandler(session={self._session!r})"
+
+
+def _chain(run: Run) -> Work[None]:
+    """Whose run it is that starts."""
+    if run.task:
+        if run.parent is not None:
+            yield from enter_graph(run.parent)
+        if run.name in run.agents:
+            yield from bind(run, run.agents[run.name])
+    elif run.label is not None and run.label == run.name:
+        yield from bind(run, run.agents.get(run.label, run.label))
+
+
+def _unless_refused(run_id: UUID, work: Work[None]) -> Work[None]:
+    """LangChain tells of no end of a run whose start was refused."""
+    try:
+        yield from work
+    except BaseException:
+        RUNS.remove(run_id)
+        raise
+
+
+def _perform(work: Work[None]) -> None:
+    """Called by a callback alone, so that two frames up is who called that."""
+    caller = sys._getframe(2)  # noqa: SLF001  # a handler is told by nothing else whether it is awaited
+    perform(work, leave=lambda: comes_next(caller))
 
 
 def _text(value: object) -> str | None:
@@ -334,6 +351,14 @@ class _WhileAmbient:
         return self._handler
 
 
+class _Companions:
+    """A companion behind the handlers of each call: a new one each time, for a call may bring handlers of its own."""
+
+    def get(self) -> Companion:
+        """See `_WhileAmbient`."""
+        return Companion()
+
+
 _AMBIENT: Final = _WhileAmbient()
 _MADE: Final = Lock()
 _made = False
@@ -348,6 +373,7 @@ def make_ambient() -> None:
         from langchain_core.tracers.context import register_configure_hook  # noqa: PLC0415  # 1 s of import
 
         register_configure_hook(cast("Any", _AMBIENT), inheritable=True, handle_class=DeputizeCallbackHandler)
+        register_configure_hook(cast("Any", _Companions()), inheritable=True)
         _made = True
 
 

@@ -1,8 +1,10 @@
 """The middleware: guards every tool call of the agent that it is put on."""
 
+import asyncio
 import types
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from typing import Any, Self, cast
 
 from langchain.agents.middleware import AgentMiddleware
@@ -20,6 +22,7 @@ from langchain_deputize.handler import make_ambient
 from langchain_deputize.handoffs import hand_off_of
 from langchain_deputize.roots import Root, Subject, outside, refuse_second
 from langchain_deputize.runs import Run
+from langchain_deputize.steps import Step, Work, adrive, done, drive
 from langchain_deputize.tools import spec_of
 
 Result = ToolMessage | Command[Any]
@@ -86,7 +89,7 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
             return handler(request)
         try:
             with ExitStack() as stack:
-                session = self._session(request, call, stack)
+                session = drive(self._session(request, call, stack))
                 with self._guard(request, call, session) as guard:
                     return guard.checked(handler(request))  # type: ignore[no-any-return]  # what the handler returned
         except DeputizeError as error:
@@ -100,8 +103,8 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         if already_guarded(call):
             return await handler(request)
         try:
-            with ExitStack() as stack:
-                session = self._session(request, call, stack)
+            async with AsyncExitStack() as stack:
+                session = await adrive(self._session(request, call, stack))
                 async with self._guard(request, call, session) as guard:
                     return guard.checked(await handler(request))  # type: ignore[no-any-return]  # as above
         except DeputizeError as error:
@@ -116,23 +119,30 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
             raise error
         return answer(call, error)
 
-    def _session(self, request: ToolCallRequest, call: Call, stack: ExitStack) -> Session:
+    def _session(self, request: ToolCallRequest, call: Call, stack: ExitStack | AsyncExitStack) -> Work[Session]:
         if call.parent is not None or ambient_session() is not None:
-            session = session_of(call)
+            session = yield from session_of(call)
         else:
-            session = self._opened(call, request.runtime.config, stack)
+            session = yield from self._opened(call, request.runtime.config, stack)
         persona = _member(request.state, self._persona_key)
         if persona is None or persona == session.name:
             return session
-        return session.delegate(persona, key=f"persona:{persona}")
+        return (yield from done(session, partial(session.delegate, persona, key=f"persona:{persona}")))
 
-    def _opened(self, call: Call, config: Mapping[str, Any], stack: ExitStack) -> Session:
+    def _opened(self, call: Call, config: Mapping[str, Any], stack: ExitStack | AsyncExitStack) -> Work[Session]:
         """No handler saw this run: the session is this middleware's to open, or there is none."""
         if self._root is None:
             raise outside(call.tool)
         refuse_second(config, self._root.agent)
-        session, of_thread = self._root.open(config)
-        if not of_thread:  # nothing says when such a run ends: the session lives for this call
+        root = self._root
+        opened: tuple[Session, bool] = yield Step(partial(root.open, config), partial(root.aopen, config), waits=True)
+        session, of_thread = opened
+        if of_thread:
+            return session
+        # nothing says when such a run ends: the session lives for this call
+        if isinstance(stack, AsyncExitStack):
+            stack.push_async_callback(session.aclose)
+        else:
             stack.callback(session.close)
         return session
 
@@ -168,7 +178,7 @@ class _HidesTools(DeputizeMiddleware):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Hide what would be refused."""
-        return await handler(self._shown(request))
+        return await handler(await asyncio.to_thread(self._shown, request))
 
     def _shown(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Fail closed: without a session no tool is shown."""
@@ -181,7 +191,7 @@ class _HidesTools(DeputizeMiddleware):
         to = self._handoffs.get(tool.name)
         declared = (to,) if to is not None else call.spec.handoff_to
         try:
-            session = session_of(call)
+            session = drive(session_of(call))
             resource = call.spec.resource
             handoff = hand_off_of(tool, call.known_as, {}, session, resource=resource, declared=declared)
             return handoff is not None or _permits(session, call)  # a hand-off is decided when it is called

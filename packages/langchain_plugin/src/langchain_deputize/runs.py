@@ -17,6 +17,8 @@ from deputize.runtime import ambient_session
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from langchain_deputize.steps import Gate
+
 Kind = Literal["chain", "tool", "other"]
 
 
@@ -79,6 +81,7 @@ class Run:
     deferred: list[Over] = field(default_factory=list)  # of a graph: closed when it ends
     open: "dict[UUID, Run]" = field(default_factory=dict)  # of a run without parent: all below it that go on
     lock: Lock = field(default_factory=Lock)
+    gate: "Gate | None" = None  # of a graph: open once it is found out whose it is
 
 
 class RunTree:

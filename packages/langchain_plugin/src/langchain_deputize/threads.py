@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
@@ -9,6 +10,7 @@ from weakref import WeakKeyDictionary
 from deputize import Authority, Session
 from deputize.errors import SessionEnded
 from langchain_deputize.places import Place
+from langchain_deputize.steps import Told, Work, closed, done, noted
 
 if TYPE_CHECKING:
     from deputize import SessionTree
@@ -19,7 +21,7 @@ _REMEMBERED: Final = 4096  # threads whose newest root this process knows by its
 Path = list[tuple[str, str]]  # (agent, sid), from the one below the base to the one that is looked for
 
 
-def open_at(base: Session, agent: str, key: str, task: str | None) -> Session:
+def open_at(base: Session, agent: str, key: str, task: str | None) -> Work[Session]:
     """The session of that key below `base`: opened, or given again.
 
     One that expired, or was closed because its run had failed, has its successor under the next key, and the record
@@ -28,7 +30,8 @@ def open_at(base: Session, agent: str, key: str, task: str | None) -> Session:
     number = 0
     while True:
         try:
-            return base.delegate(agent, task=task, key=f"{key}:{number}" if number else key)
+            again = f"{key}:{number}" if number else key
+            return (yield from done(base, partial(base.delegate, agent, task=task, key=again)))
         except SessionEnded as error:
             over, number = error.denial.session, number + 1
             if error.code == "session_revoked" or not over or over in _line(base) or number == AGAIN:
@@ -44,38 +47,37 @@ def _line(session: Session) -> set[str]:
     return line
 
 
-def resume_below(base: Session, place: Place, agent: str) -> Session | None:
+def resume_below(base: Session, place: Place, agent: str) -> Work[Session | None]:
     """The session of an agent that was handed on to in an earlier turn, below the agents that handed on then.
 
     Each of them is asked for again under its key, from `base` downwards, so its ceiling is what it was and policy
     decides afresh. A path that ends in a revoked session is followed, too: there it is refused. Where the turn ended
     after a hand-off and before the other agent ran, its session is opened now, below the one that handed on.
     """
-    tree = base.tree()
+    tree = yield from done(base, base.tree)
     for path in sorted(_paths(tree, agent), key=len, reverse=True):
-        found = _follow(base, path, place)
+        found = yield from _follow(base, path, place)
         if found is not None:
             return found
-    for path, tool, call_id in sorted(_handing_on(tree, agent), key=lambda found: len(found[0]), reverse=True):
-        above, key = _follow(base, path, place), place.key()
+    for path, call in sorted(_handing_on(tree, agent), key=lambda found: len(found[0]), reverse=True):
+        above, key = (yield from _follow(base, path, place)), place.key()
         if above is not None and key is not None:
-            opened = open_at(above, agent, key, None)
-            detail = {"to": agent, "sid": opened.id}
-            above.note("handoff.taken", tool=tool, call_id=call_id, detail=detail)
+            opened = yield from open_at(above, agent, key, None)
+            yield from noted(above, "handoff.taken", call, {"to": agent, "sid": opened.id})
             return opened
     return None
 
 
-def _follow(base: Session, path: Path, place: Place) -> Session | None:
+def _follow(base: Session, path: Path, place: Place) -> Work[Session | None]:
     session = base
     for name, sid in path:
         key = place.key(name)
         if key is None:
             return None
-        session = open_at(session, name, key, None)
+        session = yield from open_at(session, name, key, None)
         if session.id != sid:  # the one on the path was opened by a tool call, under a key of its own
             if not session.reissued:
-                session.close()
+                yield from closed(session)
             return None
     return session
 
@@ -94,13 +96,13 @@ def _paths(tree: "SessionTree", agent: str) -> Iterator[Path]:
     return (path for path, node in _below(tree, []) if node.agent == agent and len(path) > 1)
 
 
-def _handing_on(tree: "SessionTree", agent: str) -> Iterator[tuple[Path, str, str | None]]:
+def _handing_on(tree: "SessionTree", agent: str) -> Iterator[tuple[Path, Told]]:
     """To the sessions that handed on to `agent`, which never ran below them. To one above is a return, not this."""
     for path, node in _below(tree, []):
         told = [call for call in node.calls if agent in call.to and call.outcome == "done"]
         seen = [name for name, _ in path] + [child.agent for child in node.children]
         if told and agent not in seen:
-            yield path, told[-1].tool, told[-1].call_id
+            yield path, told[-1]
 
 
 class _Roots:

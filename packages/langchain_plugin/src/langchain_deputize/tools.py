@@ -11,6 +11,7 @@ from pydantic import PrivateAttr
 from deputize.errors import ConfigurationError, DeputizeError
 from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer, parent_of, session_of
 from langchain_deputize.handler import make_ambient
+from langchain_deputize.steps import adrive, drive
 
 T = TypeVar("T", bound=BaseTool)
 
@@ -29,7 +30,7 @@ class _Guarded(BaseTool):
         if already_guarded(call):
             return super().run(tool_input, *args, **kwargs)
         try:
-            with Guard(call, session_of(call), self) as guard:
+            with Guard(call, drive(session_of(call)), self) as guard:
                 return guard.checked(super().run(tool_input, *args, **kwargs))
         except DeputizeError as error:
             return answer(call, error)
@@ -39,7 +40,7 @@ class _Guarded(BaseTool):
         if already_guarded(call):
             return await super().arun(tool_input, *args, **kwargs)
         try:
-            async with Guard(call, session_of(call), self) as guard:
+            async with Guard(call, await adrive(session_of(call)), self) as guard:
                 return guard.checked(await super().arun(tool_input, *args, **kwargs))
         except DeputizeError as error:
             return answer(call, error)

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, tool
 
+import deputize
+import langchain_deputize
 from deputize import Authority, Session
 from deputize.runtime import ambient_session, current_call
 from langchain_deputize import DeputizeMiddleware
@@ -95,6 +98,9 @@ def drawn(node: Mapping[str, Any]) -> str:
     return node["agent"] + (f"({', '.join(made)})" if made else "") + (f"{{{', '.join(below)}}}" if below else "")
 
 
+OURS = [deputize, langchain_deputize]  # no call of theirs may block a thread with an event loop
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """A run that is over: what came of it, the tree while its root was open, and the record in short."""
@@ -177,7 +183,8 @@ class Stage:
                 result, error = None, None
                 async with await self.authority.asession(agent=agent, user=user, task=task) as session:
                     try:
-                        result = await wait(session)
+                        with blockbuster_ctx(OURS):
+                            result = await wait(session)
                     except raises as raised:
                         error = raised
                     return session, result, error, await session.atree()

@@ -24,7 +24,6 @@ from deputize.model.clock import Clock
 from deputize.model.failure import NotFound
 from deputize.model.request import HandOffRequest, RedeemRequest, RootRequest
 from deputize.model.session import Evidence, Mode
-from deputize.store.opening import is_postgres
 from deputize.system import SystemClock
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class Authority(Management):
         self._store_name = ""
         self._clock = clock
         self._engine, self._remote = None, remote
-        self._filed = self._durable = True  # whatever is asked waits, for the network
+        self._waits = True
         self.issuer = remote.issuer
         self._hold(remote)
         return self
@@ -136,8 +135,7 @@ class Authority(Management):
             store.close()
             raise
         self.issuer = configuration.issuer
-        self._filed = store_is_file(configuration.store_url)
-        self._durable = self._filed and (configuration.durability == "full" or is_postgres(configuration.store_url))
+        self._waits = store_is_file(configuration.store_url)
         self._hold(self._engine)
 
     def _hold(self, engine: AuthorityEngine) -> None:
@@ -299,7 +297,7 @@ class Authority(Management):
 
     async def aclose(self) -> None:
         """`close`, without blocking the loop."""
-        await self.run(self.close, syncs=True)
+        await self.run(self.close)
 
     def __enter__(self) -> Self:
         return self

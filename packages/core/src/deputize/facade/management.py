@@ -34,8 +34,7 @@ class Management:
     _remote: "RemoteEngine | None" = None
     issuer: str
     _clock: Clock
-    _durable: bool
-    _filed: bool
+    _waits: bool
     _store_name: str
     _mappings: tuple[Mapping[str, Sequence[str]], ...] | None
 
@@ -81,14 +80,14 @@ class Management:
             raise ConfigurationError(f"{what} is the server's; this process has no store")
         return self._engine
 
-    async def run(self, call: Callable[[], T], *, syncs: bool = False) -> T:
-        """Run a blocking operation for an async caller: in a thread where it waits for a disk or a database, else here.
+    @property
+    def waits(self) -> bool:
+        """Whether its operations wait for a disk, a database or a server: nothing for the thread of an event loop."""
+        return self._waits
 
-        `syncs`: it does so whatever the durability, as everything does that ends or revokes.
-        """
-        if self._durable or (syncs and self._filed):
-            return await asyncio.to_thread(call)
-        return call()
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run an operation for an async caller: in a thread where it waits, else here."""
+        return await asyncio.to_thread(call) if self._waits else call()
 
     def revoke(
         self,
@@ -127,7 +126,6 @@ class Management:
         """`revoke`, without blocking the loop."""
         return await self.run(
             lambda: self.revoke(session=session, user=user, agent=agent, key=key, token=token, reason=reason),
-            syncs=True,
         )
 
     def update(

@@ -360,12 +360,12 @@ class Session:
 
     async def arevoke(self, reason: str) -> Revocation:
         """`revoke`, without blocking the loop."""
-        return await self.authority.run(lambda: self.revoke(reason), syncs=True)
+        return await self.authority.run(lambda: self.revoke(reason))
 
     async def aclose(self) -> None:
         """`close`, without blocking the loop."""
         ambient.release(self)
-        await self.authority.run(lambda: self.authority.engine.close_session(self.node, self.shown), syncs=True)
+        await self.authority.run(lambda: self.authority.engine.close_session(self.node, self.shown))
 
     def __enter__(self) -> Self:
         return self.activate()
