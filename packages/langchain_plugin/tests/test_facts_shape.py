@@ -12,7 +12,6 @@ from langchain_core.tools import InjectedToolCallId, StructuredTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 
 from langchain_deputize.testing import ScriptedModel, calls
@@ -269,15 +268,6 @@ def test_a_node_that_is_tried_again_is_a_new_run_under_the_same_task_path() -> N
     bodies = [run for run in watched(graph.compile()).of("chain") if run["name"] == "body"]
     assert len({run["run_id"] for run in bodies}) == 2
     assert len({run["metadata"]["langgraph_checkpoint_ns"] for run in bodies}) == 1
-
-
-def test_a_copy_of_a_graph_is_of_its_class() -> None:
-    class Mine(CompiledStateGraph[Any, Any, Any, Any]):
-        """A class of one's own."""
-
-    graph = scripted("solo", ADD)
-    graph.__class__ = Mine
-    assert type(graph.copy()) is type(graph.with_config({"tags": ["x"]})) is Mine
 
 
 def test_a_graph_without_a_name_is_called_langgraph() -> None:

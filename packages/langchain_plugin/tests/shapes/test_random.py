@@ -38,6 +38,7 @@ from packages.langchain_plugin.tests.shapes.plans import (
 )
 
 Draw = Callable[[Any], Any]
+Make = Callable[..., Plan]
 DEPTH = 3  # of plans in plans
 LIMITS = Limits(depth_max=16)
 KINDS = ("session.", "tool.", "handoff.", "agent.", "exchange.")
@@ -51,11 +52,12 @@ SEEDED = settings(
 
 
 @st.composite
-def scenes(draw: Draw) -> Scene:
+def scenes(draw: Draw, kind: Make) -> Scene:
+    """A scene whose outermost plan is of this kind."""
     use = {name: draw(st.frozensets(st.sampled_from(TOOLS))) for name in NAMES}
     pairs = st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES))
     refused = draw(st.frozensets(pairs, max_size=3))
-    plan = _plan(draw, DEPTH, HOST, refused)
+    plan = kind(draw, DEPTH, draw(_names(HOST, refused)), refused)
     root = HOST
     if isinstance(plan, Agent):
         root = draw(st.sampled_from([HOST, plan.name]))
@@ -95,7 +97,9 @@ def _flow(draw: Draw, depth: int, name: str, refused: frozenset[tuple[str, str]]
 def _team(draw: Draw, depth: int, name: str, refused: frozenset[tuple[str, str]]) -> Team:
     names = [draw(_names(name, refused))]
     for _ in range(draw(st.integers(0, 3))):
-        names.append(draw(st.sampled_from([other for other in NAMES if other not in {name, names[-1]}])))
+        back = [other for other in names[:-1] if other != names[-1]]  # hand-offs back are rare by chance
+        others = [other for other in NAMES if other not in {name, names[-1]}]
+        names.append(draw(st.sampled_from(back) if back and draw(st.booleans()) else st.sampled_from(others)))
     return Team(name, tuple(_agent(draw, depth - 1, member, refused) for member in names))
 
 
@@ -172,19 +176,27 @@ def nested(records: list[Any]) -> None:
             assert record["seq"] == end(spans[str(record["sid"])])
 
 
-@given(scene=scenes(), waits=st.booleans())
-@settings(SEEDED, max_examples=25)
-def test_a_graph_opens_the_sessions_and_writes_the_records_that_its_plan_says(scene: Scene, waits: bool) -> None:
-    check(scene, waits)
+def explore(kind: Make, examples: int) -> None:
+    @given(scene=scenes(kind), waits=st.booleans())
+    @settings(SEEDED, max_examples=examples)
+    def each(scene: Scene, waits: bool) -> None:
+        check(scene, waits)
+
+    each()
+
+
+KINDS_OF_PLANS = pytest.mark.parametrize("kind", [_agent, _flow, _team, _office])
+
+
+@KINDS_OF_PLANS
+def test_a_graph_opens_the_sessions_and_writes_the_records_that_its_plan_says(kind: Make) -> None:
+    explore(kind, 7)
 
 
 @pytest.mark.deep
-@given(scene=scenes(), waits=st.booleans())
-@settings(SEEDED, max_examples=500)
-def test_each_of_many_graphs_opens_the_sessions_and_writes_the_records_that_its_plan_says(
-    scene: Scene, waits: bool
-) -> None:
-    check(scene, waits)
+@KINDS_OF_PLANS
+def test_each_of_many_graphs_opens_the_sessions_and_writes_the_records_that_its_plan_says(kind: Make) -> None:
+    explore(kind, 125)
 
 
 def test_the_oracle_imports_nothing_but_pythons_own() -> None:
