@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from langchain_deputize.middleware import DeputizeMiddleware as DeputizeMiddleware
     from langchain_deputize.remote import DeputizeRemoteGraph as DeputizeRemoteGraph
     from langchain_deputize.roots import langgraph_user as langgraph_user
+    from langchain_deputize.scaffold import scaffold as scaffold
     from langchain_deputize.securing import coverage as coverage
     from langchain_deputize.securing import secure as secure
     from langchain_deputize.sessions import current_access as current_access
@@ -37,6 +38,7 @@ _NAMES = {
     "current_session": "langchain_deputize.sessions",
     "langgraph_user": "langchain_deputize.roots",
     "mcp_interceptor": "langchain_deputize.mcp",
+    "scaffold": "langchain_deputize.scaffold",
     "secure": "langchain_deputize.securing",
     "secure_mcp_session": "langchain_deputize.mcp",
     "secure_tool": "langchain_deputize.tools",

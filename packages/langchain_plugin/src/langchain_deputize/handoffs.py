@@ -46,21 +46,22 @@ def hand_off_of(
     """What `tool` hands on to, or None for any other tool. `names` are a handler's registered names of nodes."""
     if declared:
         return HandOffTool(to=tuple(declared))
-    function = _function(tool) if tool is not None else None
+    function = function_of(tool) if tool is not None else None
     if tool is None or function is None:
         return None
-    if name == "task" and _module(function).partition(".")[0] == "deepagents":
+    if name == "task" and module_of(function).partition(".")[0] == "deepagents":
         chosen = args.get("subagent_type")
         return HandOffTool(to=(chosen,)) if isinstance(chosen, str) else None
     if is_registered(name, resource, session):
         return None
-    graph = _graph_inside(function)
+    graph = graph_inside(function)
     if graph is not None:
         return HandOffTool(to=(graph,))
     return _by_command(tool, function, session, names or {})
 
 
-def _function(tool: BaseTool) -> Function | None:
+def function_of(tool: BaseTool) -> Function | None:
+    """What a tool runs."""
     for attribute in ("func", "coroutine"):
         function = getattr(tool, attribute, None)
         if callable(function):
@@ -68,17 +69,18 @@ def _function(tool: BaseTool) -> Function | None:
     return type(tool)._run  # noqa: SLF001  # the method that a BaseTool subclass defines
 
 
-def _module(function: Function) -> str:
+def module_of(function: Function) -> str:
+    """Where a function was written."""
     return getattr(function, "__module__", None) or ""
 
 
-def _graph_inside(function: Function) -> str | None:
+def graph_inside(function: Function) -> str | None:
     """The name of the graph that `graph.as_tool()` wrapped: LangChain's own function around it, nothing else."""
     pregel = sys.modules.get("langgraph.pregel")
     if pregel is None:
         return None
     inner = getattr(function, "__self__", None)  # Tool(func=graph.invoke)
-    if inner is None and _module(function) == _CONVERTED:
+    if inner is None and module_of(function) == _CONVERTED:
         inner = inspect.getclosurevars(function).nonlocals.get("runnable")
     while inner is not None and not isinstance(inner, pregel.Pregel):
         inner = getattr(inner, "bound", None)  # with_types, with_config
@@ -87,7 +89,7 @@ def _graph_inside(function: Function) -> str | None:
 
 
 def _by_command(tool: BaseTool, function: Function, session: Session, names: Mapping[str, str]) -> HandOffTool | None:
-    literal = _command_targets(function)
+    literal = command_targets(function)
     if literal is None:
         return None
     marked = (tool.metadata or {}).get(HANDOFF)
@@ -95,12 +97,12 @@ def _by_command(tool: BaseTool, function: Function, session: Session, names: Map
         nodes: Iterable[str] = (marked,)
     else:
         registry = session.authority.registry
-        nodes = [text for text in (*literal, *_texts_of(function)) if registry.agent(names.get(text, text)) is not None]
+        nodes = [text for text in (*literal, *texts_of(function)) if registry.agent(names.get(text, text)) is not None]
     nodes = tuple(dict.fromkeys(nodes))
     return HandOffTool(to=tuple(names.get(n, n) for n in nodes), nodes=frozenset(nodes)) if nodes else None
 
 
-def _command_targets(function: Function) -> tuple[str, ...] | None:
+def command_targets(function: Function) -> tuple[str, ...] | None:
     """The literal targets of a `-> Command[...]` annotation; None where it promises anything but a `Command`."""
     try:
         result = get_type_hints(function).get("return")
@@ -115,7 +117,7 @@ def _command_targets(function: Function) -> tuple[str, ...] | None:
     return tuple(text for literal in literals for text in get_args(literal) if isinstance(text, str))
 
 
-def _texts_of(function: Function) -> Iterable[str]:
+def texts_of(function: Function) -> Iterable[str]:
     """Strings that the function's own code or closure holds, where that code goes to the parent graph."""
     code = getattr(function, "__code__", None)
     if code is None or not ("PARENT" in code.co_names or PARENT in code.co_consts):

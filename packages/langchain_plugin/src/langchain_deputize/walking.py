@@ -4,14 +4,13 @@ LangGraph's own list of nodes and subgraphs is walked, and what the functions of
 the body of a tool, deepagents' sub-agents. What a walk can't see is not lost, the backstop refuses it.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
 
 from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.messages import ToolMessage
-from langchain_core.runnables import Runnable, RunnableParallel
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
@@ -19,6 +18,7 @@ from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import Command
 
 from langchain_deputize.binding import UNNAMED
+from langchain_deputize.holding import held_by, parts
 from langchain_deputize.middleware import DeputizeMiddleware
 from langchain_deputize.tools import is_guarded
 
@@ -28,7 +28,6 @@ Execute = Callable[[ToolCallRequest], Result]
 AsyncExecute = Callable[[ToolCallRequest], Awaitable[Result]]
 
 _TASKS: Final = "langgraph.func"  # its @task makes callables that are no runnables
-_FUNCTIONS: Final = ("func", "afunc", "coroutine")  # of RunnableLambda, LangGraph's callables, tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class _Walk:
             self._loose.append((where, found))
             self._tool(found, where, node)
         elif isinstance(found, Runnable) or type(found).__module__ == _TASKS:
-            for part in _parts(found):
+            for part in parts(found):
                 self._look(part, where, node)
 
     def _subgraph(self, found: Graph, where: str, node: str) -> None:
@@ -167,7 +166,7 @@ class _Walk:
 
     def _tool(self, tool: BaseTool, where: str, node: str) -> None:
         """The agents that a tool runs."""
-        for found in (*_held_by(getattr(type(tool), "_run", None)), *_parts(tool)):
+        for found in (*held_by(getattr(type(tool), "_run", None)), *parts(tool)):
             if isinstance(found, Pregel | PregelProtocol):
                 self._look(found, where, node)
 
@@ -182,47 +181,3 @@ def _put_on(node: ToolNode, guard: DeputizeMiddleware) -> None:
     node._wrap_tool_call = _Innermost(guard, around)  # noqa: SLF001  # as above
     only_sync = around is not None and aaround is None
     node._awrap_tool_call = None if only_sync else _AsyncInnermost(guard, aaround)  # noqa: SLF001  # as above
-
-
-def _parts(found: object) -> Iterator[object]:
-    """What a runnable is made of, and what its functions hold."""
-    if isinstance(found, RunnableParallel):
-        yield from found.steps__.values()
-    yield from getattr(found, "steps", ())
-    yield getattr(found, "bound", None)
-    for name in _FUNCTIONS:
-        yield from _held_by(getattr(found, name, None))
-
-
-def _held_by(function: object) -> Iterator[object]:
-    """The values in the closure of a function and in the globals that it names, one level of containers deep."""
-    if isinstance(function, MethodType):
-        yield function.__self__
-        function = function.__func__
-    function = getattr(function, "__wrapped__", function)
-    if not isinstance(function, FunctionType):
-        return
-    held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    held += [function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__]
-    for value in held:
-        if isinstance(value, dict):
-            yield from value.values()
-        elif isinstance(value, list | tuple):
-            yield from value
-        else:
-            yield value
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
-
-
-def _is_filled(cell: Any) -> bool:  # noqa: ANN401  # types.CellType has no contents for mypy
-    try:
-        cell.cell_contents  # noqa: B018  # asked for its exception
-    except ValueError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from rich.text import Text
 from deputize.cli import agent, audit, login, policy, serve, session, store
 from deputize.cli.audit_print import data, write_out
 from deputize.cli.open_store import JsonOption
+from deputize.cli.scaffolding import scaffolded
 from deputize.config import starter
 from deputize.errors import AuthorityUnavailable, Denied, DeputizeError, IntegrityError, NotFound, StoreError
 
@@ -40,12 +41,14 @@ COMMANDS_GROUP = "deputize.commands"
 def init(
     path: Annotated[Path, typer.Argument(help="the file to write")] = Path("deputize.toml"),
     *,
+    source: Annotated[str | None, typer.Option("--from", help="a graph of your program: module:name")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a commented deputize.toml to start from."""
+    """Write a commented deputize.toml to start from, or what a graph of yours would need."""
+    text = starter() if source is None else scaffolded(source)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(starter())
+            file.write(text)
     except FileExistsError:
         raise typer.BadParameter(f"{path} exists already; nothing was written") from None
     except OSError as error:
