@@ -44,11 +44,11 @@ class Workplace:
         self._authorities.append(authority)
         return authority
 
-    def tools(self, name: str, tools: Sequence[str]) -> Authority:
-        """For one agent, `boss`, with tools of its own process; SQLite NORMAL where `name` is a file."""
+    def tools(self, name: str, tools: Sequence[str], *, durability: Literal["full", "normal"] = "normal") -> Authority:
+        """For one agent, `boss`, with tools of its own process."""
         store = name if name == ":memory:" else self.file(name)
         configuration = from_mappings(agents={"boss": tools}, resources={}, delegations={}, store=store)
-        authority = Authority.from_configuration(replace(configuration, durability="normal"))
+        authority = Authority.from_configuration(replace(configuration, durability=durability))
         self._authorities.append(authority)
         return authority
 
