@@ -362,3 +362,29 @@ def test_mistakes_and_broken_stores_are_for_people_not_for_models() -> None:
     assert not is_refusal(ConfigurationError("x"))
     assert not is_refusal(StoreError("x"))
     assert not is_refusal(ValueError("x"))
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["sync", "async"])
+def test_a_session_scope_opens_a_root_makes_it_current_and_closes_it(waits: bool) -> None:
+    from deputize.runtime import aaccess, access, current_session, session
+
+    crm = "https://crm.example/mcp"
+    with Authority(agents={"solo": ["crm:read"]}, resources={crm: ["crm:read"]}) as authority:
+        scope = session(authority, agent="solo", user="alice", task="t")
+
+        def work() -> Session:
+            with scope as opened:
+                assert current_session() is opened
+                assert access(crm, ["crm:read"]).scopes == {"crm:read"}
+                return opened
+
+        async def wait() -> Session:
+            async with scope as opened:
+                assert current_session() is opened
+                assert (await aaccess(crm, ["crm:read"])).scopes == {"crm:read"}
+                return opened
+
+        opened = asyncio.run(wait()) if waits else work()
+        assert (opened.state, opened.subject) == ("closed", "local|alice")
+        with pytest.raises(NoSession):
+            access(crm, ["crm:read"])

@@ -10,6 +10,7 @@ from deputize.model.failure import Denial, Denied, DeputizeError, NoSession, Unk
 from deputize.runtime.handoffs import HandOff, handoff
 from deputize.runtime.refusals import answer_for_model, is_refusal, no_session, refused
 from deputize.runtime.resource_servers import report_rejections, verifier_for
+from deputize.runtime.sessions import SessionScope, aaccess, access, session
 from deputize.runtime.tool_calls import (
     CallScope,
     ambient_session,
@@ -28,7 +29,10 @@ __all__ = [
     "DeputizeError",
     "HandOff",
     "NoSession",
+    "SessionScope",
     "UnknownAgent",
+    "aaccess",
+    "access",
     "ambient_session",
     "answer_for_model",
     "carry",
@@ -42,6 +46,7 @@ __all__ = [
     "on_enter",
     "refused",
     "report_rejections",
+    "session",
     "tool",
     "tool_call",
     "verifier_for",
