@@ -19,10 +19,12 @@ from tools.tree import ROOT
 
 FOLDER = Path(__file__).parent
 SOURCES = "packages/core/src"
+PACKAGES = (SOURCES, "packages/langchain_plugin/src")
 SAMPLE = (
     "05-presenter",
     "14-ancestors",
     "33-record",
+    "63-second-root",
 )  # of the patches below, in every run; the others in `make deep-seeded`
 PLUGINS = ("cacheprovider", "xdist", "anyio", "langsmith_plugin", "schemathesis")  # what these tests can do without
 LEAN = (
@@ -33,7 +35,8 @@ LEAN = (
 )
 # The copy must be what is tested: an installed library would pass whatever was done to it.
 RUN = (
-    "import sys, deputize, pytest; assert deputize.__file__.startswith(sys.argv[1]); "
+    "import sys, deputize, langchain_deputize, pytest; root = sys.argv[1]; "
+    "assert deputize.__file__.startswith(root) and langchain_deputize.__file__.startswith(root); "
     "sys.exit(pytest.main(sys.argv[2:]))"
 )
 FAILED = 1  # pytest's exit status; 2 to 5 are errors in collecting or calling it
@@ -72,7 +75,8 @@ def copy(tmp_path: Path) -> Iterator[Copy]:
 
     def fresh() -> Path:
         root = tmp_path / f"copy{len(made)}"
-        shutil.copytree(ROOT / SOURCES, root / SOURCES)  # with what is compiled: it goes by the time of its source
+        for sources in PACKAGES:  # with what is compiled: it goes by the time of its source
+            shutil.copytree(ROOT / sources, root / sources)
         made.append(root)
         return root
 
@@ -97,9 +101,9 @@ def apply(patch: Patch, root: Path, *more: str) -> subprocess.CompletedProcess[s
 
 def outcome(root: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:
     """Run tests of the repository against the library under `root`."""
-    sources = str(root / SOURCES)
+    sources = os.pathsep.join(str(root / sources) for sources in PACKAGES)
     return subprocess.run(
-        [sys.executable, "-c", RUN, sources, *LEAN, *tests],
+        [sys.executable, "-c", RUN, str(root), *LEAN, *tests],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": sources},
         capture_output=True,
