@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -78,6 +80,29 @@ def test_in_a_swarm_no_middleware_opens_a_session_by_itself(make: Make, invoke: 
     result = invoke(swarm(authority, add), configurable={"thread_id": "t1"})
     assert ["no_session" in answer for answer in answers(result)] == [True]
     assert authority.audit.find(type="session.opened") == []
+
+
+@pytest.mark.parametrize("own", [None, {"configurable": {"thread_id": "t2"}}], ids=["as it is", "a thread of its own"])
+def test_an_agent_that_a_node_starts_becomes_no_root_whatever_config_it_is_given(
+    make: Make, invoke: Invoke, add: BaseTool, own: Any
+) -> None:
+    authority = make(agents={"front": ["add"], "back": ["add"]})
+    back = create_agent(ScriptedModel(steps=[ADD, "done"]), [add], name="back", middleware=[guard(authority, "back")])
+
+    def start(_: Any) -> Any:
+        return {"messages": back.invoke({"messages": [("user", "go")]}, own)["messages"]}
+
+    async def astart(_: Any) -> Any:
+        return {"messages": (await back.ainvoke({"messages": [("user", "go")]}, own))["messages"]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("start", RunnableLambda(start, afunc=astart))
+    graph.add_edge(START, "start")
+    result = invoke(graph.compile(), configurable={"thread_id": "t1"})
+    assert ["no_session" in answer for answer in answers(result)] == [True]
+    assert authority.audit.find(type="session.opened") == []
+    alone = invoke(back, configurable={"thread_id": "t3"})  # a graph of its own it may be
+    assert answers(alone) == ["3"]
 
 
 def test_in_a_session_of_the_host_the_same_swarm_runs_below_it(

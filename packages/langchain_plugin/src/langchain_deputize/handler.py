@@ -26,12 +26,12 @@ from langchain_deputize.binding import (
 from langchain_deputize.commands import hands_off
 from langchain_deputize.companion import Companion, comes_next
 from langchain_deputize.marks import marked
+from langchain_deputize.nesting import STEP
 from langchain_deputize.places import number
 from langchain_deputize.runs import RUNS, Kind, Run, innermost, node_around, session_at
 from langchain_deputize.steps import Work, perform
 
 HANDOFF: Final = "__handoff_destination"  # metadata of langgraph-supervisor's and langgraph-swarm's hand-off tools
-_STEP: Final = "graph:step:"  # tag of the task of a graph
 _PUSH: Final = "__pregel_push"  # begins the path of a task that `Send` asked for
 
 
@@ -91,7 +91,7 @@ class DeputizeCallbackHandler(BaseCallbackHandler):
         run = self._start(run_id, parent_run_id, "chain", str(kwargs.get("name") or ""), metadata)
         if run is None:
             return
-        run.task = any(tag.startswith(_STEP) for tag in tags or ())
+        run.task = any(tag.startswith(STEP) for tag in tags or ())
         if not run.task:
             number(run)
         _perform(_unless_refused(run_id, _chain(run)))

@@ -20,6 +20,7 @@ from deputize.runtime import ambient_session, is_refusal
 from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer, parent_of, session_of
 from langchain_deputize.handler import make_ambient
 from langchain_deputize.handoffs import hand_off_of
+from langchain_deputize.nesting import watch_nesting
 from langchain_deputize.roots import Root, Subject, outside, refuse_second
 from langchain_deputize.runs import Run
 from langchain_deputize.steps import Step, Work, adrive, done, drive
@@ -76,6 +77,8 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         self._persona_key = persona_key
         self._handoffs = dict(handoffs or {})
         make_ambient()
+        if self._root is not None:
+            watch_nesting()
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from langchain_core.runnables.config import RunnableConfig, ensure_config
 from deputize import Authority, Session
 from deputize.errors import NoSession
 from deputize.runtime import no_session, refused
+from langchain_deputize.nesting import graphs_around
 from langchain_deputize.threads import root_of
 
 Config = Mapping[str, Any] | RunnableConfig
@@ -133,7 +134,9 @@ def refuse_second(config: Config, agent: str) -> None:
     """
     configurable = config.get("configurable") or {}
     run = getattr(configurable.get(_RUNTIME), "control", None)  # one object for all of a run
-    if run is None or _BELOW in str(configurable.get("checkpoint_ns")) or _ROOTS.first(run, agent) != agent:
+    # A call with a `configurable` of its own hides the graph around it, but not from its callbacks.
+    part = _BELOW in str(configurable.get("checkpoint_ns")) or graphs_around(config.get("callbacks")) > 1
+    if run is None or part or _ROOTS.first(run, agent) != agent:
         raise refused(
             NoSession,
             "no_session",

@@ -34,17 +34,13 @@ def open_at(base: Session, agent: str, key: str, task: str | None) -> Work[Sessi
             return (yield from done(base, partial(base.delegate, agent, task=task, key=again)))
         except SessionEnded as error:
             over, number = error.denial.session, number + 1
-            if error.code == "session_revoked" or not over or over in _line(base) or number == AGAIN:
+            if (
+                error.code == "session_revoked"
+                or not over
+                or over in {base.id, *base.node.ancestors}
+                or number == AGAIN
+            ):
                 raise
-
-
-def _line(session: Session) -> set[str]:
-    line = {session.root, session.id}
-    up = session.parent
-    while up is not None:
-        line.add(up.id)
-        up = up.parent
-    return line
 
 
 def resume_below(base: Session, place: Place, agent: str) -> Work[Session | None]:
