@@ -30,7 +30,7 @@ from deputize.model.rules import Role
 from deputize.server import answers
 from deputize.server.holding import only
 from deputize.server.incoming import Incoming, read
-from deputize.server.trace import trace_of
+from deputize.server.trace import Trace, trace_of
 from deputize.wire.json_strict import dumps
 
 MAX_POLICY: Final = 4 * 1024 * 1024  # bytes of a policy set
@@ -93,9 +93,12 @@ class Desk:
             raise AuthorityUnavailable("this process does not decide by the store's policy set")
         return self._operators(parts.rules).verify(token, parts.now())
 
-    def admit(self, operator: Operator, errand: Errand, asked: str) -> None:
-        """Whether the operator's role lets them. Raises Denied."""
+    def admit(self, authorization: Sequence[str], errand: Errand, asked: str, trace: Trace) -> Operator:
+        """The operator, where their role lets them. Raises what `operator` does, and Denied: `trace` names them by then."""
+        operator = self.operator(authorization)
+        trace.operator = operator.name
         require_role(self._engine.parts, operator, errand.role, asked=asked)
+        return operator
 
     def run(self, operator: Operator, errand: Errand, asked: Asked) -> Response:
         """Do it. What is refused to somebody who wanted to change something is recorded."""
@@ -131,9 +134,9 @@ def _route(desk: Desk, errand: Errand, limit: int, limiter: anyio.CapacityLimite
         shown = request.headers.getlist("authorization")
         what = f"{request.method} {request.url.path}"
         try:
-            operator = await anyio.to_thread.run_sync(desk.operator, shown, limiter=limiter)
-            trace_of(request).operator = operator.name
-            await anyio.to_thread.run_sync(desk.admit, operator, errand, what, limiter=limiter)
+            operator = await anyio.to_thread.run_sync(
+                desk.admit, shown, errand, what, trace_of(request), limiter=limiter
+            )
         except InvalidToken as error:
             trace_of(request).refused(error)
             return _unknown(shown=bool(shown))

@@ -129,7 +129,8 @@ class FeedHub:
             last = False
             while not last:
                 position = run.next
-                page, beat = await self.once(cursor, None if snapshot else head)
+                page, beat = await self.once(cursor, head)
+                head = None  # asked once: the pages after it go on from this log's own
                 snapshot, last, cursor = snapshot or page.first, page.last, page.cursor
                 events = page_event(page) if snapshot else b"".join(entry_events(page.entries, page.cursor))
                 yield events if beat is None else events + heartbeat_event(beat)
