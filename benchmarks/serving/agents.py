@@ -4,64 +4,21 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.tools import BaseTool
 
-from benchmarks.serving.client import HOST
-from benchmarks.serving.process import environment, running
-from benchmarks.serving.targets import SERVE
+from benchmarks.serving.targets import served
 from benchmarks.workplace import Workplace
 from deputize import Authority
-from deputize.client.evidence import Unix
-from deputize.server.listening import listen
-
-_CONFIGURATION: Final = """
-version = 1
-[authority]
-issuer = "http://{host}:{port}"
-users = "unrestricted"
-[store]
-url = "sqlite:{store}"
-durability = "normal"
-[server]
-port = {port}
-rate = "1000000/s"
-unix_socket = "{socket}"
-[policy]
-files = ["load.cedar"]
-[agents.boss]
-open = true
-use = {{ local = [{tools}] }}
-[[attestation]]
-method = "unix"
-workload = "load"
-agents = ["boss"]
-match = {{ uid = "{uid}" }}
-"""
-_POLICY: Final = """
-@id("load-names-its-users")
-permit (principal, action == Action::"grant", resource)
-when { context.evidence == "asserted" && context.agent.workload.contains(Workload::"spiffe://local/workload/load") };
-"""
 
 
 @contextlib.contextmanager
 def remote(place: Workplace, tools: Sequence[str]) -> Iterator[Authority]:
     """`deputize serve` in a process of its own, SQLite NORMAL; the client reaches it over a Unix socket."""
-    with listen(HOST, 0) as found:
-        port = int(found.getsockname()[1])
-    socket, file = place.file(f"{port}.sock"), place.file(f"{port}.toml")
     named = ", ".join(f'"{tool}"' for tool in tools)
-    text = _CONFIGURATION.format(
-        host=HOST, port=port, store=place.file(f"{port}.db"), socket=socket, tools=named, uid=os.getuid()
-    )
-    Path(file).write_text(text, encoding="utf-8")
-    Path(place.file("load.cedar")).write_text(_POLICY, encoding="utf-8")
-    with (
-        running([*SERVE, "--config", file], environ=environment()),
-        Authority.connect(f"unix:{socket}", attestor=Unix()) as authority,
-    ):
+    more = f"[agents.boss]\nopen = true\nuse = {{ local = [{named}] }}\n"
+    with served(place, "remote.db", agent="boss", more=more) as (_, _, authority):
         yield authority
 
 

@@ -54,21 +54,19 @@ rate = "1000000/s"
 unix_socket = "{socket}"
 [policy]
 files = ["load.cedar"]
-[resources.crm]
-url = "{resource}"
-scopes = ["crm:read", "crm:write"]
 [[attestation]]
 method = "unix"
 workload = "load"
 agents = ["{agent}"]
 match = {{ uid = "{uid}" }}
-{agents}
+{more}
 """
 _POLICY: Final = """
 @id("load-names-its-users")
 permit (principal, action == Action::"grant", resource)
 when { context.evidence == "asserted" && context.agent.workload.contains(Workload::"spiffe://local/workload/load") };
 """
+_RESOURCE: Final = f'[resources.crm]\nurl = "{CRM}"\nscopes = ["crm:read", "crm:write"]\n'
 _OPEN: Final = '[agents.agent-{number:04}]\nopen = true\nuse = {{ crm = ["crm:read"] }}\n'
 
 
@@ -91,6 +89,21 @@ class Target:
 @contextlib.contextmanager
 def deputize(place: Workplace, name: str, *, policies: int, durability: Durability = "normal") -> Iterator[Target]:
     """`deputize serve`, one process. `name` is a file, or `:memory:`; `policies` counts as in `Workplace.authority`."""
+    opened = "".join(_OPEN.format(number=number) for number in range((policies - 2) // 2))
+    more = f"{_RESOURCE}{opened}"
+    with served(place, name, agent=AGENT, more=more, durability=durability) as (port, pid, authority):
+        sessions = [authority.session(user=USER, agent=AGENT, task="Q3 churn report") for _ in range(SESSIONS)]
+        yield Target(port=port, pid=pid, make=_turns(port, authority, sessions))
+
+
+@contextlib.contextmanager
+def served(
+    place: Workplace, name: str, *, agent: str, more: str, durability: Durability = "normal"
+) -> Iterator[tuple[int, int, Authority]]:
+    """`deputize serve` whose clients of this user host `agent`: its port, its process, and a connected authority.
+
+    `more`: resources and agents, as TOML.
+    """
     with listen(HOST, 0) as found:
         port = int(found.getsockname()[1])
     socket, file = place.file(f"{port}.sock"), place.file(f"{port}.toml")
@@ -100,10 +113,9 @@ def deputize(place: Workplace, name: str, *, policies: int, durability: Durabili
         store="sqlite::memory:" if name == ":memory:" else f"sqlite:{place.file(name)}",
         durability=durability,
         socket=socket,
-        resource=CRM,
-        agent=AGENT,
+        agent=agent,
         uid=os.getuid(),
-        agents="".join(_OPEN.format(number=number) for number in range((policies - 2) // 2)),
+        more=more,
     )
     Path(file).write_text(text, encoding="utf-8")
     Path(place.file("load.cedar")).write_text(_POLICY, encoding="utf-8")
@@ -111,8 +123,7 @@ def deputize(place: Workplace, name: str, *, policies: int, durability: Durabili
         running([*SERVE, "--config", file], environ=environment()) as (process, _),
         Authority.connect(f"unix:{socket}", attestor=Unix()) as authority,
     ):
-        sessions = [authority.session(user=USER, agent=AGENT, task="Q3 churn report") for _ in range(SESSIONS)]
-        yield Target(port=port, pid=process.pid, make=_turns(port, authority, sessions))
+        yield port, process.pid, authority
 
 
 def _turns(port: int, authority: Authority, sessions: list[Session]) -> Make:

@@ -2,9 +2,9 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import Sequence
 from threading import Lock
-from typing import Final, TypeVar
+from typing import Final
 
 import httpx
 import httpx2
@@ -12,10 +12,9 @@ import httpx2
 from deputize import Access, Session
 from deputize.errors import ConfigurationError
 from deputize.runtime import current_call
-from langchain_deputize.handles import Handed, collect
+from langchain_deputize.flows import AccessAuth
+from langchain_deputize.handles import collect
 from langchain_deputize.sessions import acurrent_access, current_access, current_session
-
-Req = TypeVar("Req", httpx.Request, httpx2.Request)
 
 # MCP messages that name nothing to act on: those around the listing of what there is.
 _DISCOVERY: Final = frozenset(
@@ -33,7 +32,7 @@ _SPARE: Final = 5.0  # seconds of life that a token has left when it is minted a
 _MOST: Final = 256  # sessions whose discovery token is kept
 
 
-class DeputizeAuth(httpx2.Auth, httpx.Auth):  # type: ignore[misc]  # one class that both libraries take as their own
+class DeputizeAuth(AccessAuth):
     """`httpx.get(url, auth=DeputizeAuth())` in a tool's body: the current access, as its resource is registered.
 
     One object may serve all tools and users, and MCP connections too: who calls is found out with each request. The
@@ -57,42 +56,23 @@ class DeputizeAuth(httpx2.Auth, httpx.Auth):  # type: ignore[misc]  # one class 
         self._held: OrderedDict[str, Access] = OrderedDict()
         self._lock = Lock()
 
-    def sync_auth_flow(self, request: Req) -> Generator[Req, httpx.Response | httpx2.Response, None]:
-        """As httpx asks for it."""
+    def access_for(self, request: httpx.Request | httpx2.Request) -> Access | None:
+        """See AccessAuth."""
         handed = collect(request.read() if _is_json(request) else b"", str(request.url))
         if handed is not None:
-            access: Access | None = handed.for_this_origin()
-        elif (session := self._discovers(request)) is not None:
-            access = self._fresh(session) or self._keep(session, session.access(*self._asked()))
-        else:
-            access = current_access(self._resource)
-        if access is None:
-            yield request
-            return
-        yield from access.auth().sync_auth_flow(request)  # type: ignore[arg-type,misc]  # it looks at url and headers alone
+            return handed.for_this_origin()
+        if (session := self._discovers(request)) is not None:
+            return self._fresh(session) or self._keep(session, session.access(*self._asked()))
+        return current_access(self._resource)
 
-    async def async_auth_flow(self, request: Req) -> AsyncGenerator[Req, httpx.Response | httpx2.Response]:
-        """As httpx asks for it."""
-        handed: Handed | None = collect(await request.aread() if _is_json(request) else b"", str(request.url))
+    async def aaccess_for(self, request: httpx.Request | httpx2.Request) -> Access | None:
+        """See AccessAuth."""
+        handed = collect(await request.aread() if _is_json(request) else b"", str(request.url))
         if handed is not None:
-            access: Access | None = handed.for_this_origin()
-        elif (session := self._discovers(request)) is not None:
-            access = self._fresh(session) or self._keep(session, await session.aaccess(*self._asked()))
-        else:
-            access = await acurrent_access(self._resource)
-        if access is None:
-            yield request
-            return
-        flow = access.auth().async_auth_flow(request)  # type: ignore[arg-type]  # as above
-        try:
-            outgoing = await anext(flow)
-            while True:
-                response = yield outgoing  # type: ignore[misc]  # the request that it was given
-                outgoing = await flow.asend(response)  # type: ignore[arg-type]  # it looks at none
-        except StopAsyncIteration:
-            return
-        finally:
-            await flow.aclose()
+            return handed.for_this_origin()
+        if (session := self._discovers(request)) is not None:
+            return self._fresh(session) or self._keep(session, await session.aaccess(*self._asked()))
+        return await acurrent_access(self._resource)
 
     def _discovers(self, request: httpx.Request | httpx2.Request) -> Session | None:
         """The session that lists what there is, where this request does and no tool call runs."""

@@ -1,14 +1,16 @@
 """Agents behind LangGraph's server API: called with a token for them, and with nothing else of the caller's."""
 
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import httpx
+import httpx2
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel.remote import RemoteGraph
 
 from deputize import Access, Right, Session
 from deputize.errors import ConfigurationError
+from langchain_deputize.flows import AccessAuth
 from langchain_deputize.sessions import current_session
 
 # What of a config's `configurable` the other side needs: which thread, and where in it.
@@ -66,30 +68,20 @@ class DeputizeRemoteGraph(RemoteGraph):
         return sanitized
 
 
-class _RemoteAuth(httpx.Auth):
+class _RemoteAuth(AccessAuth):
     def __init__(self, resource: str, scopes: tuple[str, ...], onward: tuple[Right, ...]) -> None:
         self._resource = resource
         self._scopes = scopes
         self._onward = onward
 
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        yield from self._access(current_session(), request).auth().sync_auth_flow(request)
+    def access_for(self, request: httpx.Request | httpx2.Request) -> Access:
+        return self._access(current_session(), request)
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+    async def aaccess_for(self, request: httpx.Request | httpx2.Request) -> Access:
         session = current_session()
-        access = await session.authority.run(lambda: self._access(session, request))
-        flow = access.auth().async_auth_flow(request)
-        try:
-            outgoing = await anext(flow)
-            while True:
-                response = yield outgoing
-                outgoing = await flow.asend(response)
-        except StopAsyncIteration:
-            return
-        finally:
-            await flow.aclose()
+        return await session.authority.run(lambda: self._access(session, request))
 
-    def _access(self, session: Session, request: httpx.Request) -> Access:
+    def _access(self, session: Session, request: httpx.Request | httpx2.Request) -> Access:
         """An invitation for what makes the agent run; for what only asks for its state, a token that opens nothing."""
         starts = request.method == "POST" and not _STARTS.isdisjoint(request.url.path.split("/"))
         onward = self._onward if starts else ()

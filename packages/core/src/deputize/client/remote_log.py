@@ -9,13 +9,14 @@ from deputize.audit.log import CHECKPOINT, TREE_SIZE
 from deputize.audit.proofs import parse_consistency, verify_consistency
 from deputize.audit.record import as_data, check
 from deputize.audit.verification import verify
+from deputize.authority.log_search import LogSearch
 from deputize.authority.operating import MAX_PAGE, Operating, SignedHead, Wanted
 from deputize.model.event import Json, Record
 from deputize.model.failure import IntegrityError
 from deputize.wire.json_strict import dumps
 
 
-class RemoteLog:
+class RemoteLog(LogSearch):
     """The same methods as `AuditLog` of an embedded authority, over what a server tells."""
 
     def __init__(self, operating: Operating, issuer: str) -> None:
@@ -55,37 +56,8 @@ class RemoteLog:
         found = self._operating.records(Wanted(), limit=1).records
         return found[-1].seq + 1 if found else 0
 
-    def find(
-        self,
-        *,
-        session: str | None = None,
-        root: str | None = None,
-        agent: str | None = None,
-        user: str | None = None,
-        tool: str | None = None,
-        outcome: str | None = None,
-        type: str | None = None,  # noqa: A002  # the record's member, as in Event
-        token: str | None = None,
-        call_id: str | None = None,
-        reference: str | None = None,
-        limit: int = 1000,
-    ) -> list[Mapping[str, Json]]:
-        """The newest `limit` records that match all that was given, oldest first, as plain data.
-
-        Raises IntegrityError (`record_changed`) where a record is not what its leaf says.
-        """
-        wanted = Wanted(
-            session=session,
-            root=root,
-            agent=agent,
-            user=user,
-            tool=tool,
-            outcome=outcome,
-            type=type,
-            token=token,
-            call_id=call_id,
-            reference=reference,
-        )
+    def found(self, wanted: Wanted, limit: int) -> list[Mapping[str, Json]]:
+        """See LogSearch."""
         return [_plain(record) for record in self._records(wanted, limit)]
 
     def __iter__(self) -> Iterator[Mapping[str, Json]]:

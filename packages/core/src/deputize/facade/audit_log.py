@@ -8,13 +8,14 @@ from deputize.audit.log import Log
 from deputize.audit.record import as_data
 from deputize.audit.verification import verify
 from deputize.authority.log_keys import log_key, publish_log_key
+from deputize.authority.log_search import LogSearch
 from deputize.authority.naming import agent_named
 from deputize.authority.operating import Wanted, matching
 from deputize.authority.parts import Parts
 from deputize.model.event import Json
 
 
-class AuditLog:
+class AuditLog(LogSearch):
     """Reads records, signs checkpoints, verifies. `deputize audit` does the same without the authority."""
 
     def __init__(self, parts: Parts) -> None:
@@ -40,41 +41,11 @@ class AuditLog:
     def __len__(self) -> int:
         return self._parts.store.read(lambda tx: tx.size())
 
-    def find(
-        self,
-        *,
-        session: str | None = None,
-        root: str | None = None,
-        agent: str | None = None,
-        user: str | None = None,
-        tool: str | None = None,
-        outcome: str | None = None,
-        type: str | None = None,  # noqa: A002  # the record's member, as in Event
-        token: str | None = None,
-        call_id: str | None = None,
-        reference: str | None = None,
-        limit: int = 1000,
-    ) -> list[Mapping[str, Json]]:
-        """The newest `limit` records that match all that was given, oldest first, as plain data.
-
-        `session` of a root stands for its whole tree; users and agents go by the names that people use.
-        Raises NotFound for a name that no agent has.
-        """
+    def found(self, wanted: Wanted, limit: int) -> list[Mapping[str, Json]]:
+        """See LogSearch."""
         parts = self._parts
-        wanted = Wanted(
-            session=session,
-            root=root,
-            agent=agent,
-            user=user,
-            tool=tool,
-            outcome=outcome,
-            type=type,
-            token=token,
-            call_id=call_id,
-            reference=reference,
-        )
-        identifier = agent_named(parts, agent) if agent is not None else None
-        records = parts.store.read(lambda tx: matching(tx, wanted, agent=identifier, resource=None, limit=limit))
+        agent = agent_named(parts, wanted.agent) if wanted.agent is not None else None
+        records = parts.store.read(lambda tx: matching(tx, wanted, agent=agent, resource=None, limit=limit))
         return [as_data(record) for record in records]
 
     def __iter__(self) -> Iterator[Mapping[str, Json]]:

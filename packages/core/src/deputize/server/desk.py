@@ -94,7 +94,7 @@ class Desk:
         return self._operators(parts.rules).verify(token, parts.now())
 
     def admit(self, authorization: Sequence[str], errand: Errand, asked: str, trace: Trace) -> Operator:
-        """The operator, where their role lets them. Raises what `operator` does, and Denied: `trace` names them by then."""
+        """The operator, named to `trace`, where their role lets them. Raises what `operator` does, and Denied."""
         operator = self.operator(authorization)
         trace.operator = operator.name
         require_role(self._engine.parts, operator, errand.role, asked=asked)

@@ -86,6 +86,7 @@ def _exchange(asked: Asked) -> Response:
         if request.subject_token_type == tx.SESSION:
             return _hand_off(asked, request)
         return _root(asked, request)
+    _continues_nothing(asked)
     _read(asked, lambda: identities.check_hosted(asked.service, asked.client, request))
     jkt = _read(asked, lambda: asked.service.proved_key(asked.incoming))
     return identities.hosted(asked.service, asked.incoming, asked.client, request.audience, jkt)
@@ -121,6 +122,7 @@ def _root(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
 
 def _redeemed(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
     """A child by invitation: the client is who it is for, and the child is bound to its own key."""
+    _continues_nothing(asked)
     if request.mode is not Mode.ON_BEHALF_OF:
         raise _refused(asked, InvalidRequest("an invitation opens a session on behalf of its subject, no other"))
     rights = _rights_of(asked, request)
@@ -153,8 +155,7 @@ def _hand_off(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
     actor_token = request.actor_token
     if actor_token is None:
         raise _refused(asked, InvalidRequest("a hand-off names its actor: actor_token (RFC 8693 §2.1)"))
-    if asked.terms.continues is not None:
-        raise _refused(asked, InvalidRequest("a root continues a session, a hand-off does not"))
+    _continues_nothing(asked)
     engine = asked.service.engine
     actor = _read(asked, lambda: engine.identity_claims(actor_token))
     rights = _rights_of(asked, request)
@@ -187,8 +188,7 @@ def _access(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
             asked,
             InvalidRequest("access is asked for by resource and scope", code="invalid_authorization_details"),
         )
-    if terms.continues is not None:
-        raise _refused(asked, InvalidRequest("a root continues a session, an access does not"))
+    _continues_nothing(asked)
     if request.scope is None:
         raise _refused(asked, InvalidRequest("scope is missing; none never means all", code="invalid_scope"))
     resource = request.resource or request.audience or ""
@@ -212,6 +212,12 @@ def _access(asked: Asked, request: tx.TokenExchangeRequest) -> Response:
     left = max(issued.grant.exp - asked.service.now, 0)
     answer = AccessAnswer(grant=issued.grant, token=issued.token, expires_in=left, reissued=issued.reissued)
     return answers.json(answer.to_json())
+
+
+def _continues_nothing(asked: Asked) -> None:
+    """Of anything but a root: what would mean nothing is refused, not passed over."""
+    if asked.terms.continues is not None:
+        raise _refused(asked, InvalidRequest("a root continues a session, nothing else does"))
 
 
 def _session(asked: Asked, opened: Opened) -> Response:
