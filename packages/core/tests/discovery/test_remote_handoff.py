@@ -104,14 +104,14 @@ def test_an_invitation_without_anything_onward_is_none_over_http(place: Any, fro
     assert opened(place) == 1
 
 
-def raw(client: Any, name: str, token: str, *, key: Any = None, **form: Any) -> bytes:
+def raw(client: Any, name: str, token: str, *, key: Any = None, continues: str | None = None, **form: Any) -> bytes:
     """A redemption as the endpoint takes it, with something in it that our client never sends."""
     engine = client.engine
     identity = engine.identity(client.agent_id(name))
     request = tx.TokenExchangeRequest(
         subject_token=token, subject_token_type=tx.ACCESS_TOKEN, requested_token_type=tx.SESSION, **form
     )
-    said = terms.build(Terms(rights=frozenset({READ})))
+    said = terms.build(Terms(rights=frozenset({READ}), continues=continues))
     items = fields(tx.build_form(request), said, engine._credentials(identity))
     sending = Sending(method="POST", path="/token", asked="raw", items=items, key=key or identity.key)
     answer: bytes = engine._connection.send(sending)
@@ -131,6 +131,8 @@ def test_an_actor_of_another_tree_is_not_spliced_in(place: Any, front: Any, back
             raw(back, "researcher", access.reveal(), actor_token=actor, actor_token_type=tx.JWT)
     with pytest.raises(InvalidRequest):
         raw(back, "researcher", access.reveal(), mode=Mode.SELF)
+    with pytest.raises(InvalidRequest):
+        raw(back, "researcher", access.reveal(), continues=other.id)
     assert opened(place) == 2
     assert raw(back, "researcher", access.reveal())
 
