@@ -26,7 +26,7 @@ from langchain_deputize.binding import (
 from langchain_deputize.commands import hands_off
 from langchain_deputize.companion import Companion, comes_next
 from langchain_deputize.marks import marked
-from langchain_deputize.nesting import STEP
+from langchain_deputize.nesting import STEP, WATCH, Nesting
 from langchain_deputize.places import number
 from langchain_deputize.runs import RUNS, Kind, Run, innermost, node_around, session_at
 from langchain_deputize.steps import Work, perform
@@ -373,6 +373,7 @@ def make_ambient() -> None:
         from langchain_core.tracers.context import register_configure_hook  # noqa: PLC0415  # 1 s of import
 
         register_configure_hook(cast("Any", _AMBIENT), inheritable=True, handle_class=DeputizeCallbackHandler)
+        register_configure_hook(cast("Any", WATCH), inheritable=True, handle_class=Nesting)
         register_configure_hook(cast("Any", _Companions()), inheritable=True)
         _made = True
 

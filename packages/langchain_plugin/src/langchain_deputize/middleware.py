@@ -20,7 +20,7 @@ from deputize.runtime import ambient_session, is_refusal
 from langchain_deputize.guard import Call, Guard, Spec, already_guarded, answer, parent_of, session_of
 from langchain_deputize.handler import make_ambient
 from langchain_deputize.handoffs import hand_off_of
-from langchain_deputize.nesting import watch_nesting
+from langchain_deputize.nesting import WATCH
 from langchain_deputize.roots import Root, Subject, outside, refuse_second
 from langchain_deputize.runs import Run
 from langchain_deputize.steps import Step, Work, adrive, done, drive
@@ -78,7 +78,7 @@ class DeputizeMiddleware(AgentMiddleware[Any, Any, Any]):
         self._handoffs = dict(handoffs or {})
         make_ambient()
         if self._root is not None:
-            watch_nesting()
+            WATCH.watch()
 
     @property
     def name(self) -> str:

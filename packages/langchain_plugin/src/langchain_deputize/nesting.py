@@ -1,8 +1,7 @@
 """Which runs are parts of others, where no session tells: for agents that open a root of their own."""
 # ruff: noqa: ANN401, ARG002  # the signatures are LangChain's
 
-from threading import Lock
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -61,23 +60,19 @@ def graphs_around(callbacks: object) -> int:
     return NESTING.graphs_around(parent if isinstance(parent, UUID) else None)
 
 
-class _Always:
-    """What LangChain's configure hook reads."""
+class WhileWatched:
+    """What LangChain's configure hook reads: nothing, until somebody has to know."""
 
-    def get(self) -> Nesting:
-        return NESTING
+    def __init__(self) -> None:
+        self._watched = False
+
+    def get(self) -> Nesting | None:
+        """The handler, once `watch` was called."""
+        return NESTING if self._watched else None
+
+    def watch(self) -> None:
+        """Have LangChain tell of all runs from now on."""
+        self._watched = True
 
 
-_MADE: Final = Lock()
-_made = False
-
-
-def watch_nesting() -> None:
-    """Have LangChain tell of all runs from now on, once."""
-    global _made  # noqa: PLW0603  # LangChain's list of hooks is as global, and can't be asked
-    with _MADE:
-        if not _made:
-            from langchain_core.tracers.context import register_configure_hook  # noqa: PLC0415  # loads LangSmith
-
-            register_configure_hook(cast("Any", _Always()), inheritable=True, handle_class=Nesting)
-            _made = True
+WATCH: Final = WhileWatched()
